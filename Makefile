@@ -1,0 +1,48 @@
+# The two commands a newcomer needs are `make demo` and `make test`; both set up what they need.
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help setup demo test check fmt lint types layers proto proto-check integration bench clean
+
+help:                ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+$(READY): pyproject.toml constraints.txt scripts/setup
+	@scripts/setup
+
+setup: $(READY)      ## make .venv with the project and its tools
+
+demo: $(READY)       ## start a broker, stream INPUT=FILE through it, check every record
+	@$(PY) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
+
+test: $(READY)       ## the whole test suite, real processes included
+	@$(PY) -m pytest -q -n 2 tests
+
+check: lint types layers proto-check  ## what a change must pass besides the tests
+
+fmt: $(READY)        ## format the code
+	@$(PY) -m ruff format . && $(PY) -m ruff check --fix -q .
+
+lint: $(READY)       ## ruff, rules and format
+	@$(PY) -m ruff check -q . && $(PY) -m ruff format -q --check .
+
+types: $(READY)      ## mypy --strict
+	@$(PY) -m mypy
+
+layers: $(READY)     ## who may import whom
+	@.venv/bin/lint-imports --no-logo
+
+proto: $(READY)      ## generate ottla/v1 from proto/
+	@$(PY) scripts/generate_protos.py
+
+proto-check: $(READY) ## fail if generated code is stale
+	@$(PY) scripts/generate_protos.py --check
+
+integration: $(READY) ## only the tests that start broker processes
+	@$(PY) -m pytest -q -m integration tests
+
+bench: $(READY)      ## append, fetch and end-to-end figures, with the machine's limits beside them
+	@$(PY) -m benchmarks.run
+
+clean:               ## remove what was made
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,1 @@
+"""The gRPC client library: Producer, Consumer, Admin."""

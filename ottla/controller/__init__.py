@@ -1,0 +1,1 @@
+"""The cluster's metadata: a state machine behind a consensus seam."""

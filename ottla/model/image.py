@@ -1,0 +1,88 @@
+"""An immutable view of the cluster at one position of the metadata log.
+
+The controller's state machine produces a new image with each applied batch of
+records; everybody else reads. An image is never changed, so it may be held across
+an ``await`` and compared with a later one to find out what happened.
+
+It is the whole cluster as the metadata log tells it, the same on every broker
+that has applied the log up to ``metadata_offset``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ottla.model.ids import (
+    NO_BROKER,
+    NO_CONTROLLER_EPOCH,
+    NO_METADATA,
+    BrokerEpoch,
+    BrokerId,
+    ControllerEpoch,
+    LeaderEpoch,
+    MetadataOffset,
+    PartitionEpoch,
+    TopicId,
+    TopicPartition,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerImage:
+    """One registered broker."""
+
+    broker_id: BrokerId
+    broker_epoch: BrokerEpoch
+    host: str
+    grpc_port: int
+    rack: str
+    incarnation_id: bytes
+    fenced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionImage:
+    """Who replicates a partition and who leads it."""
+
+    replicas: tuple[BrokerId, ...]
+    """In order of preference; the first is the preferred leader."""
+    in_sync_replicas: tuple[BrokerId, ...]
+    eligible_leader_replicas: tuple[BrokerId, ...]
+    leader: BrokerId
+    """``NO_BROKER`` while there is none."""
+    leader_epoch: LeaderEpoch
+    """Rises with every change of leader."""
+    partition_epoch: PartitionEpoch
+    """Rises with every change of anything here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicImage:
+    """One topic with its partitions and the settings that differ from the defaults."""
+
+    topic_id: TopicId
+    name: str
+    partitions: tuple[PartitionImage, ...]
+    """By partition number."""
+    configs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterImage:
+    """Everything the metadata log says, up to ``metadata_offset``."""
+
+    cluster_id: str
+    metadata_offset: MetadataOffset = NO_METADATA
+    controller_id: BrokerId = NO_BROKER
+    controller_epoch: ControllerEpoch = NO_CONTROLLER_EPOCH
+    brokers: Mapping[BrokerId, BrokerImage] = field(default_factory=dict)
+    topics: Mapping[str, TopicImage] = field(default_factory=dict)
+    topic_names: Mapping[TopicId, str] = field(default_factory=dict)
+
+    def partition(self, topic_partition: TopicPartition) -> PartitionImage | None:
+        """Look one partition up; ``None`` if the topic or the partition does not exist."""
+        topic = self.topics.get(topic_partition.topic)
+        if topic is None or not 0 <= topic_partition.partition < len(topic.partitions):
+            return None
+        return topic.partitions[topic_partition.partition]

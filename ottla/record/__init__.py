@@ -1,0 +1,1 @@
+"""The bytes of a record batch: parse, check, re-stamp, build, iterate."""

@@ -1,0 +1,1 @@
+"""The in-sync-replica protocol of one partition, as state machines."""

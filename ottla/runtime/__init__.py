@@ -1,0 +1,1 @@
+"""Ports to the world (files, clocks, tasks) and their production ends."""

@@ -1,0 +1,1 @@
+"""Who may connect: TLS and mutual TLS."""

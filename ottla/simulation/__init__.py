@@ -1,0 +1,1 @@
+"""The seeded world: simulated ends of the ports, fault schedules, checkers."""

@@ -1,0 +1,1 @@
+"""One partition's log on a file system, in Kafka's file formats."""

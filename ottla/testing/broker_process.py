@@ -1,0 +1,174 @@
+"""A real broker in a process of its own: start it, kill it, start it again.
+
+The process is ``python -m ottla up`` with the interpreter that runs the caller, so what
+is tested is what a user starts. It counts as started when it prints its ready line, and
+never before; a process that ends or stays silent instead is reported with what it wrote
+to its standard error.
+
+Faults are signals: :meth:`BrokerProcess.kill` is ``kill -9``, :meth:`BrokerProcess.pause`
+is ``SIGSTOP``. The ports stay the same from one start to the next, so that clients find
+the broker again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+
+
+class BrokerDidNotStartError(Exception):
+    """The process ended, or printed no ready line in time; the message has its last words."""
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(slots=True, kw_only=True)
+class BrokerProcess:
+    """One broker on loopback, with its data in ``data_directory`` (or nowhere lasting)."""
+
+    data_directory: Path | None = None
+    """``None`` starts an ephemeral broker."""
+    grpc_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+    arguments: Sequence[str] = ()
+    """Further arguments of ``ottla up``."""
+    environment: dict[str, str] = field(default_factory=dict)
+    start_timeout_s: float = 20.0
+    """Generous: a busy machine is not a broken broker."""
+    _process: subprocess.Popen[bytes] | None = None
+    _ready: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def http_url(self) -> str:
+        """Base of ``/metrics``, ``/healthz`` and ``/readyz``."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running broker."""
+        return self._running().pid
+
+    @property
+    def ready_line(self) -> dict[str, object]:
+        """What the broker printed when it was ready."""
+        return self._ready
+
+    def start(self) -> Self:
+        """Start the process and wait for its ready line; :exc:`BrokerDidNotStartError`."""
+        assert self._process is None, "already running"
+        where = ["--ephemeral"] if self.data_directory is None else ["--data", self.data_directory]
+        command = [
+            sys.executable, "-m", "ottla", "up", "--json",
+            "--grpc-port", str(self.grpc_port),
+            "--http-port", str(self.http_port),
+            *where, *self.arguments,
+        ]  # fmt: skip
+        self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **self.environment},
+        )
+        try:
+            self._ready = self._wait_ready(time.monotonic() + self.start_timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, *, timeout_s: float = 20.0) -> int:
+        """Ask the broker to stop (``SIGTERM``) and return its exit status."""
+        process = self._running()
+        process.terminate()
+        return self._reap(process, timeout_s)
+
+    def interrupt(self, *, timeout_s: float = 20.0) -> int:
+        """Do what Ctrl-C does and return the exit status."""
+        process = self._running()
+        process.send_signal(signal.SIGINT)
+        return self._reap(process, timeout_s)
+
+    def kill(self) -> None:
+        """``kill -9``: no word of farewell, nothing flushed. Harmless if it is gone already."""
+        if self._process is not None:
+            self._process.kill()
+            self._reap(self._process, 20.0)
+
+    def pause(self) -> None:
+        """Stop the process in its tracks; it keeps its connections and says nothing."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self if self._process is not None else self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not running"
+        return self._process
+
+    def _reap(self, process: subprocess.Popen[bytes], timeout_s: float) -> int:
+        try:
+            process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        finally:
+            self._process = None
+        return process.returncode
+
+    def _wait_ready(self, deadline_s: float) -> dict[str, object]:
+        process = self._running()
+        assert process.stdout is not None
+        received = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while b"\n" not in received:
+                if not selector.select(max(0.0, deadline_s - time.monotonic())):
+                    raise BrokerDidNotStartError(
+                        f"no ready line within {self.start_timeout_s:.0f} s"
+                    )
+                chunk = os.read(process.stdout.fileno(), 65_536)
+                if not chunk:
+                    assert process.stderr is not None
+                    words = process.stderr.read().decode(errors="replace").strip()
+                    raise BrokerDidNotStartError(words or "the process ended and said nothing")
+                received += chunk
+        ready: dict[str, object] = json.loads(received.splitlines()[0])
+        return ready

@@ -1,0 +1,1 @@
+"""Generated from proto/ottla/v1; never edited."""
