@@ -19,14 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-_KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+from typing import IO, Self
 
 
 class BrokerDidNotStartError(Exception):
@@ -56,6 +55,7 @@ class BrokerProcess:
     """Generous: a busy machine is not a broken broker."""
     _process: subprocess.Popen[bytes] | None = None
     _ready: dict[str, object] = field(default_factory=dict)
+    _stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     @property
     def grpc_address(self) -> str:
@@ -77,6 +77,11 @@ class BrokerProcess:
         """What the broker printed when it was ready."""
         return self._ready
 
+    def stderr(self) -> str:
+        """Everything written to standard error, over all starts."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip()
+
     def start(self) -> Self:
         """Start the process and wait for its ready line; :exc:`BrokerDidNotStartError`."""
         assert self._process is None, "already running"
@@ -91,7 +96,7 @@ class BrokerProcess:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._stderr,  # a file: a pipe that nobody reads would fill up and block
             env={**os.environ, **self.environment},
         )
         try:
@@ -166,9 +171,10 @@ class BrokerProcess:
                     )
                 chunk = os.read(process.stdout.fileno(), 65_536)
                 if not chunk:
-                    assert process.stderr is not None
-                    words = process.stderr.read().decode(errors="replace").strip()
-                    raise BrokerDidNotStartError(words or "the process ended and said nothing")
+                    process.wait()
+                    raise BrokerDidNotStartError(
+                        self.stderr() or "the process ended and said nothing"
+                    )
                 received += chunk
         ready: dict[str, object] = json.loads(received.splitlines()[0])
         return ready

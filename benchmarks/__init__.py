@@ -1,0 +1,1 @@
+"""Benchmarks: one question a file, answered with the machine's limits beside it."""
