@@ -1,0 +1,414 @@
+"""What a broker can be asked, as values and protocols: the service layer that every door calls.
+
+A door (gRPC today, Kafka's protocol next) translates bytes into these values and back, and
+decides nothing. Everything that a request *means* -- defaults, limits, errors, waiting -- is in
+the implementations, one module a service: ``produce.py``, ``fetch.py``, ``fetch_stream.py``,
+``list_offsets.py``, ``delete_records.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``,
+``cluster_description.py``. The semantics are those written down in ``proto/ottla/v1/*.proto``.
+
+Two kinds of failure
+--------------------
+* A part of a request fails (one partition, one topic): its result *is* an :exc:`OttlaError`
+  instead of a value, and the others are unaffected. Results come in the order asked.
+* The request as a whole fails: the method *raises* an :exc:`OttlaError`.
+
+Sizes are bytes, times are milliseconds, end offsets are exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeAlias, TypeVar
+
+from ottla.model.errors import OttlaError
+from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
+from ottla.model.image import ClusterImage, PartitionImage, TopicImage
+from ottla.record.batch import TimestampType
+from ottla.runtime.files import Buffer
+
+T = TypeVar("T")
+Result: TypeAlias = T | OttlaError
+
+# --- Produce ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionToAppend:
+    """Batches, one after another as the client sent them, for one partition.
+
+    A structured request arrives here as a batch too: the door fills a
+    :class:`~ottla.record.builder.BatchBuilder` and passes what it builds.
+    """
+
+    topic_partition: TopicPartition
+    batches: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionAppended:
+    """Where the records went."""
+
+    base_offset: Offset
+    end_offset: Offset
+    log_append_time_ms: int
+    log_start_offset: Offset
+
+
+class PendingProduce(Protocol):
+    """An append that has been made and whose acknowledgement is outstanding."""
+
+    def results(self) -> list[Result[PartitionAppended]] | None:
+        """The results if they are known already, else ``None``. Never waits."""
+
+    async def wait(self) -> list[Result[PartitionAppended]]:
+        """Wait until every partition is acknowledged as asked, failed or timed out."""
+
+
+class ProduceService(Protocol):
+    """Appends batches."""
+
+    def begin_produce(
+        self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
+    ) -> PendingProduce:
+        """Check and append now, in the order of the calls; the acknowledgement follows.
+
+        Raises:
+            InvalidRequiredAcksError: ``acks`` is none of 0, 1, -1.
+            InvalidRequestError: too many partitions, one named twice, a timeout out of range.
+        """
+
+
+# --- Fetch --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionToFetch:
+    """Where to read; ``max_bytes`` 0 means the default, ``leader_epoch`` ``None`` is unchecked."""
+
+    topic_partition: TopicPartition
+    offset: Offset
+    max_bytes: int = 0
+    leader_epoch: LeaderEpoch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFetched:
+    """Whole batches; the first may begin below the offset asked for."""
+
+    topic_partition: TopicPartition
+    offset: Offset
+    """What was asked for."""
+    records: Buffer
+    next_offset: Offset
+    high_watermark: Offset
+    last_stable_offset: Offset
+    log_start_offset: Offset
+    timestamp_type: TimestampType = TimestampType.CREATE_TIME
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """One partition of a fetch that failed."""
+
+    topic_partition: TopicPartition
+    error: OttlaError
+
+
+class FetchStream(Protocol):
+    """A continuous read: the client steers it while results flow. See ``Log.FetchStream``."""
+
+    def add(self, partitions: Sequence[PartitionToFetch]) -> None:
+        """Read these too, or from another offset; :exc:`InvalidRequestError` past the limits."""
+
+    def remove(self, partitions: Sequence[TopicPartition]) -> None:
+        """Stop reading these; unknown ones are ignored."""
+
+    def grant(self, credit_bytes: int) -> None:
+        """Allow that many more bytes; :exc:`InvalidRequestError` if negative or too many."""
+
+    def responses(self) -> AsyncIterator[list[PartitionFetched | FetchFailed]]:
+        """What each response carries, as it becomes readable and credit allows. Endless."""
+
+    def close(self) -> None:
+        """Stop; :meth:`responses` ends."""
+
+
+class FetchService(Protocol):
+    """Reads batches."""
+
+    async def fetch(
+        self,
+        partitions: Sequence[PartitionToFetch],
+        *,
+        max_wait_ms: int,
+        min_bytes: int,
+        max_bytes: int,
+    ) -> list[PartitionFetched | FetchFailed]:
+        """Read once, waiting for ``min_bytes``; 0 means the default for each number but the wait.
+
+        Raises:
+            InvalidRequestError: too many partitions, one named twice, a number out of range.
+        """
+
+    def open_stream(self, *, max_wait_ms: int, min_bytes: int, max_bytes: int) -> FetchStream:
+        """Open a continuous read with no partition and no credit yet."""
+
+
+# --- Offsets ------------------------------------------------------------------------
+
+
+class SpecialPosition(Enum):
+    """Positions that have a name."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    MAX_TIMESTAMP = "max timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetToFind:
+    """A position: a name, or a timestamp in milliseconds."""
+
+    topic_partition: TopicPartition
+    position: SpecialPosition | int
+    leader_epoch: LeaderEpoch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetFound:
+    """-1 for offset and timestamp where no record answers the question."""
+
+    offset: Offset
+    timestamp_ms: int
+    leader_epoch: LeaderEpoch
+
+
+class OffsetsService(Protocol):
+    """Finds positions and deletes prefixes."""
+
+    async def list_offsets(self, queries: Sequence[OffsetToFind]) -> list[Result[OffsetFound]]:
+        """Answer each query; may read from the disk."""
+
+    async def delete_records(
+        self, before: Sequence[tuple[TopicPartition, Offset]]
+    ) -> list[Result[Offset]]:
+        """Delete below each offset (-1: the high watermark) and return the new log starts."""
+
+
+class ProducerIdsService(Protocol):
+    """Hands out producer ids."""
+
+    async def init_producer_id(
+        self, current: tuple[ProducerId, ProducerEpoch] | None
+    ) -> tuple[ProducerId, ProducerEpoch]:
+        """Return a fresh id with epoch 0, or the given one with its epoch raised (KIP-360).
+
+        Raises:
+            NotControllerError, RequestTimedOutError: no block of ids could be had.
+        """
+
+
+# --- Topics -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TopicToCreate:
+    """0 means the broker's default for either count."""
+
+    name: str
+    partitions: int = 0
+    replication_factor: int = 0
+    configs: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicCreated:
+    """What was made, or would have been."""
+
+    topic_id: bytes
+    partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDescription:
+    """One partition; the last three are -1 where this broker does not lead it."""
+
+    partition: int
+    image: PartitionImage
+    log_start_offset: Offset
+    high_watermark: Offset
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """One topic."""
+
+    topic: TopicImage
+    internal: bool
+    partitions: Sequence[PartitionDescription]
+
+
+class TopicsService(Protocol):
+    """Creates, deletes, grows and describes topics."""
+
+    async def create_topics(
+        self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
+    ) -> list[Result[TopicCreated]]:
+        """Create each, and wait until every partition has a leader that serves."""
+
+    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
+        """Delete each."""
+
+    async def create_partitions(
+        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
+    ) -> list[Result[None]]:
+        """Raise the number of partitions of each to the total given."""
+
+    def describe_topics(
+        self, names: Sequence[str], *, include_internal: bool
+    ) -> list[tuple[str, Result[TopicDescription]]]:
+        """Describe the topics named, or all."""
+
+
+# --- Configuration --------------------------------------------------------------------
+
+
+class ResourceType(Enum):
+    """What has settings; the numbers are Kafka's."""
+
+    TOPIC = 2
+    BROKER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A topic by name, or a broker by its id in decimal."""
+
+    type: ResourceType
+    name: str
+
+
+class ConfigSource(Enum):
+    """Where a value comes from; the numbers are Kafka's."""
+
+    TOPIC_CONFIG = 1
+    BROKER_CONFIG = 4
+    DEFAULT_CONFIG = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
+    """One setting of one resource."""
+
+    key: str
+    value: str
+    default: str
+    source: ConfigSource
+    read_only: bool
+    sensitive: bool
+    documentation: str
+
+
+class ConfigOperation(Enum):
+    """What to do with one setting; the numbers are Kafka's."""
+
+    SET = 0
+    DELETE = 1
+    APPEND = 2
+    SUBTRACT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """One change of one setting."""
+
+    key: str
+    operation: ConfigOperation
+    value: str = ""
+
+
+class ConfigsService(Protocol):
+    """Describes and changes settings."""
+
+    def describe_configs(
+        self, resources: Sequence[tuple[Resource, Sequence[str]]]
+    ) -> list[Result[Sequence[ConfigEntry]]]:
+        """Settings of each resource: those with the keys given, or all."""
+
+    async def alter_configs(
+        self,
+        resources: Sequence[tuple[Resource, Sequence[ConfigChange]]],
+        *,
+        validate_only: bool,
+    ) -> list[Result[None]]:
+        """Make all changes of a resource, or none of them."""
+
+
+# --- The cluster ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HostedPartitionDescription:
+    """One partition in a log directory."""
+
+    topic_partition: TopicPartition
+    size_bytes: int
+    segment_count: int
+    log_start_offset: Offset
+    log_end_offset: Offset
+    durable_end_offset: Offset
+    high_watermark: Offset
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirectoryDescription:
+    """One directory of the broker asked; ``error`` is set once it failed."""
+
+    path: str
+    error: OttlaError | None
+    total_bytes: int
+    usable_bytes: int
+    partitions: Sequence[HostedPartitionDescription]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerDescription:
+    """The broker asked."""
+
+    broker_id: BrokerId
+    version: str
+    started_at_ms: int
+    log_directories: Sequence[LogDirectoryDescription]
+
+
+class ClusterService(Protocol):
+    """Describes the cluster and this broker."""
+
+    @property
+    def image(self) -> ClusterImage:
+        """The cluster as this broker knows it."""
+
+    async def metadata(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicDescription]]]:
+        """Describe the topics named, creating them if that is asked for and allowed; or all."""
+
+    def describe_broker(self) -> BrokerDescription:
+        """This broker, its directories and the partitions in them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a door needs."""
+
+    produce: ProduceService
+    fetch: FetchService
+    offsets: OffsetsService
+    producer_ids: ProducerIdsService
+    topics: TopicsService
+    configs: ConfigsService
+    cluster: ClusterService

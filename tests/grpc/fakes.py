@@ -1,0 +1,346 @@
+"""Services that keep everything in lists, for a door to stand in front of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from ottla.cluster.gate import Gate
+from ottla.cluster.grpc.calls import Calls
+from ottla.cluster.grpc.server import GrpcServer
+from ottla.cluster.instruments import MetricsInstruments
+from ottla.cluster.services import (
+    BrokerDescription,
+    ConfigChange,
+    ConfigEntry,
+    FetchFailed,
+    OffsetFound,
+    OffsetToFind,
+    PartitionAppended,
+    PartitionFetched,
+    PartitionToAppend,
+    PartitionToFetch,
+    Resource,
+    Result,
+    Services,
+    TopicCreated,
+    TopicDescription,
+    TopicToCreate,
+)
+from ottla.metrics.registry import BrokerMetrics
+from ottla.model.errors import (
+    InvalidConfigError,
+    InvalidRequestError,
+    InvalidRequiredAcksError,
+    OffsetOutOfRangeError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import (
+    BrokerId,
+    LeaderEpoch,
+    Offset,
+    ProducerEpoch,
+    ProducerId,
+    TopicPartition,
+)
+from ottla.model.image import ClusterImage
+from ottla.record.batch import restamp_in_place, split_batches
+
+ACKS_ALL = -1
+
+
+class FixedClock:
+    """It is always the same moment."""
+
+    def now_ms(self) -> int:
+        return 0
+
+    def wall_ms(self) -> int:
+        return 1_700_000_000_000
+
+
+@dataclass
+class Pending:
+    """An acknowledgement that comes when the test says so."""
+
+    answer: list[Result[PartitionAppended]]
+    released: asyncio.Event
+
+    def results(self) -> list[Result[PartitionAppended]] | None:
+        return self.answer if self.released.is_set() else None
+
+    async def wait(self) -> list[Result[PartitionAppended]]:
+        await self.released.wait()
+        return self.answer
+
+
+@dataclass
+class ListedLogs:
+    """Partitions 0 and 1 of topic ``web``, each a growing string of batches."""
+
+    batches: dict[TopicPartition, bytearray] = field(
+        default_factory=lambda: {TopicPartition("web", n): bytearray() for n in range(2)}
+    )
+    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    acknowledging: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list[int] = field(default_factory=list)
+    """Bytes of each produce request, in the order they were begun."""
+    _begun: list[tuple[int, asyncio.Event]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.acknowledging.set()
+
+    async def wait_begun(self, count: int) -> None:
+        """Wait until ``count`` requests were appended."""
+        reached = asyncio.Event()
+        self._begun.append((count, reached))
+        self._tell_begun()
+        await reached.wait()
+
+    def _tell_begun(self) -> None:
+        for count, reached in self._begun:
+            if len(self.requests) >= count:
+                reached.set()
+
+    def begin_produce(
+        self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
+    ) -> Pending:
+        del timeout_ms
+        if acks not in (0, 1, ACKS_ALL):
+            raise InvalidRequiredAcksError(f"acks is {acks}; use 0, 1 or -1 (all)")
+        if acks == 1 and not partitions:
+            raise ZeroDivisionError("a bug of the service")
+        self.requests.append(sum(len(part.batches) for part in partitions))
+        self._tell_begun()
+        return Pending([self._append(part) for part in partitions], self.acknowledging)
+
+    def _append(self, part: PartitionToAppend) -> Result[PartitionAppended]:
+        if part.topic_partition not in self.batches:
+            return UnknownTopicOrPartitionError(f"no partition {part.topic_partition}")
+        end = base = self.ends.get(part.topic_partition, 0)
+        content = bytearray(part.batches)
+        position = 0
+        for batch in split_batches(bytes(content)):
+            restamp_in_place(content, position, base_offset=end, leader_epoch=0)
+            end += batch.header.last_offset_delta + 1
+            position += batch.header.size_bytes
+        self.batches[part.topic_partition] += content
+        self.ends[part.topic_partition] = end
+        return PartitionAppended(Offset(base), Offset(end), -1, Offset(0))
+
+    async def fetch(
+        self,
+        partitions: Sequence[PartitionToFetch],
+        *,
+        max_wait_ms: int,
+        min_bytes: int,
+        max_bytes: int,
+    ) -> list[PartitionFetched | FetchFailed]:
+        del max_wait_ms, min_bytes
+        if max_bytes < 0:
+            raise InvalidRequestError(f"max_bytes is {max_bytes}; it cannot be negative")
+        return [self.read(part) for part in partitions]
+
+    def read(self, part: PartitionToFetch) -> PartitionFetched | FetchFailed:
+        end = self.ends.get(part.topic_partition, 0)
+        if not 0 <= part.offset <= end:
+            error = OffsetOutOfRangeError(f"offset {part.offset} is outside [0, {end}]")
+            return FetchFailed(part.topic_partition, error)
+        records = b"".join(
+            bytes(batch.view)
+            for batch in split_batches(bytes(self.batches[part.topic_partition]))
+            if batch.header.next_offset > part.offset
+        )
+        return PartitionFetched(
+            part.topic_partition,
+            part.offset,
+            records,
+            Offset(end),
+            Offset(end),
+            Offset(end),
+            Offset(0),
+        )
+
+    def open_stream(self, *, max_wait_ms: int, min_bytes: int, max_bytes: int) -> ListedStream:
+        del max_wait_ms, min_bytes, max_bytes
+        return ListedStream(self)
+
+    async def list_offsets(self, queries: Sequence[OffsetToFind]) -> list[Result[OffsetFound]]:
+        return [
+            OffsetFound(Offset(self.ends.get(query.topic_partition, 0)), -1, LeaderEpoch(3))
+            if query.topic_partition in self.batches
+            else UnknownTopicOrPartitionError(f"no partition {query.topic_partition}")
+            for query in queries
+        ]
+
+    async def delete_records(
+        self, before: Sequence[tuple[TopicPartition, Offset]]
+    ) -> list[Result[Offset]]:
+        return [
+            offset
+            if offset <= self.ends.get(partition, 0)
+            else OffsetOutOfRangeError(f"offset {offset} is past the end")
+            for partition, offset in before
+        ]
+
+    async def init_producer_id(
+        self, current: tuple[ProducerId, ProducerEpoch] | None
+    ) -> tuple[ProducerId, ProducerEpoch]:
+        if current is None:
+            return ProducerId(4000), ProducerEpoch(0)
+        return current[0], ProducerEpoch(current[1] + 1)
+
+
+class ListedStream:
+    """Sends what it reads while credit is positive."""
+
+    def __init__(self, logs: ListedLogs) -> None:
+        self._logs = logs
+        self._partitions: dict[TopicPartition, PartitionToFetch] = {}
+        self._credit = 0
+        self._changed = asyncio.Event()
+
+    def add(self, partitions: Sequence[PartitionToFetch]) -> None:
+        self._partitions |= {part.topic_partition: part for part in partitions}
+        self._changed.set()
+
+    def remove(self, partitions: Sequence[TopicPartition]) -> None:
+        for part in partitions:
+            self._partitions.pop(part, None)
+
+    def grant(self, credit_bytes: int) -> None:
+        if credit_bytes < 0:
+            raise InvalidRequestError(f"credit of {credit_bytes} bytes is negative")
+        self._credit += credit_bytes
+        self._changed.set()
+
+    async def responses(self) -> AsyncIterator[list[PartitionFetched | FetchFailed]]:
+        while True:
+            for part in list(self._partitions.values()):
+                if self._credit <= 0:
+                    break
+                result = self._logs.read(part)
+                if isinstance(result, FetchFailed):
+                    del self._partitions[part.topic_partition]
+                    yield [result]
+                elif result.records:
+                    self._credit -= len(result.records)
+                    self._partitions[part.topic_partition] = PartitionToFetch(
+                        part.topic_partition, result.next_offset
+                    )
+                    yield [result]
+            self._changed.clear()
+            await self._changed.wait()
+
+    def close(self) -> None:
+        self._partitions.clear()
+
+
+class NamedTopics:
+    """Topics that exist by name only."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    async def create_topics(
+        self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
+    ) -> list[Result[TopicCreated]]:
+        del timeout_ms
+        results: list[Result[TopicCreated]] = []
+        for topic in topics:
+            if topic.name in self.names:
+                results.append(TopicAlreadyExistsError(f"topic {topic.name} exists"))
+                continue
+            if not validate_only:
+                self.names.add(topic.name)
+            results.append(TopicCreated(b"i" * 16, topic.partitions or 1, 1))
+        return results
+
+    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
+        known = self.names & set(names)
+        self.names -= known
+        return [
+            None if name in known else UnknownTopicOrPartitionError(f"no topic {name}")
+            for name in names
+        ]
+
+    async def create_partitions(
+        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
+    ) -> list[Result[None]]:
+        del validate_only
+        return [
+            None if name in self.names else UnknownTopicOrPartitionError(f"no topic {name}")
+            for name, _ in totals
+        ]
+
+    def describe_topics(
+        self, names: Sequence[str], *, include_internal: bool
+    ) -> list[tuple[str, Result[TopicDescription]]]:
+        del include_internal
+        return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
+
+
+class NoSettings:
+    """Resources without settings: whatever is changed is unknown."""
+
+    def describe_configs(
+        self, resources: Sequence[tuple[Resource, Sequence[str]]]
+    ) -> list[Result[Sequence[ConfigEntry]]]:
+        return [[] for _ in resources]
+
+    async def alter_configs(
+        self, resources: Sequence[tuple[Resource, Sequence[ConfigChange]]], *, validate_only: bool
+    ) -> list[Result[None]]:
+        del validate_only
+        return [
+            InvalidConfigError(f"no setting {changes[0].key}") if changes else None
+            for _, changes in resources
+        ]
+
+
+class EmptyCluster:
+    """A cluster of nobody."""
+
+    image = ClusterImage(cluster_id="test-cluster")
+
+    async def metadata(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicDescription]]]:
+        del allow_auto_creation
+        return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
+
+    def describe_broker(self) -> BrokerDescription:
+        return BrokerDescription(BrokerId(0), "test", 1, [])
+
+
+@dataclass
+class Door:
+    """The server under test with what is behind it."""
+
+    logs: ListedLogs
+    gate: Gate
+    server: GrpcServer
+    port: int = 0
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+def new_server(logs: ListedLogs, gate: Gate) -> GrpcServer:
+    """Make a server in front of fakes."""
+    services = Services(
+        produce=logs,
+        fetch=logs,
+        offsets=logs,
+        producer_ids=logs,
+        topics=NamedTopics(),
+        configs=NoSettings(),
+        cluster=EmptyCluster(),
+    )
+    calls = Calls(
+        gate=gate, instruments=MetricsInstruments(BrokerMetrics(version="test", node_id=0))
+    )
+    return GrpcServer(services, FixedClock(), calls)
