@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
+from ottla.controller.requests import ConfigChange
 from ottla.model.errors import OttlaError
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
@@ -311,24 +312,6 @@ class ConfigEntry:
     read_only: bool
     sensitive: bool
     documentation: str
-
-
-class ConfigOperation(Enum):
-    """What to do with one setting; the numbers are Kafka's."""
-
-    SET = 0
-    DELETE = 1
-    APPEND = 2
-    SUBTRACT = 3
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigChange:
-    """One change of one setting."""
-
-    key: str
-    operation: ConfigOperation
-    value: str = ""
 
 
 class ConfigsService(Protocol):

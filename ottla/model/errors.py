@@ -101,6 +101,12 @@ class RequestTimedOutError(RetriableError):
     code, name, status = 7, "REQUEST_TIMED_OUT", "DEADLINE_EXCEEDED"
 
 
+class BrokerNotAvailableError(RetriableError):
+    """The broker is starting or stopping and serves nobody at the moment."""
+
+    code, name = 8, "BROKER_NOT_AVAILABLE"
+
+
 class NotEnoughReplicasError(RetriableError):
     """Fewer replicas are in sync than ``min.insync.replicas``; nothing was appended."""
 

@@ -41,6 +41,24 @@ PARTITIONS_PER_REQUEST_MAX: Final = 10_000
 
 TOPICS_PER_REQUEST_MAX: Final = 1_000
 
+GRPC_CALLS_PER_CONNECTION_MAX: Final = 1_000
+"""A client needs a handful; each costs the broker some kilobytes."""
+
+GRPC_KEEPALIVE_INTERVAL_MS: Final = 30_000
+GRPC_KEEPALIVE_TIMEOUT_MS: Final = 10_000
+"""A peer that vanished without a word is gone after both."""
+
+WAITERS_MAX: Final = 100_000
+"""Requests that wait in one broker for an offset or a deadline; some 100 MB with their futures."""
+
+ADMIN_TIMEOUT_DEFAULT_MS: Final = 30_000
+"""Kafka's ``request.timeout.ms``, for requests to create, delete and change."""
+
+ADMIN_TIMEOUT_MAX_MS: Final = 600_000
+
+PRODUCER_ID_WAIT_MAX_MS: Final = 10_000
+"""A producer that starts would rather hear that there is no controller than wait longer."""
+
 # --- Records and batches ---------------------------------------------------------
 
 BATCH_BYTES_MAX: Final = REQUEST_BYTES_MAX
@@ -60,6 +78,10 @@ DECOMPRESSED_BYTES_MAX: Final = 128 * MIB
 
 BATCHES_REMEMBERED_PER_PRODUCER: Final = 5
 """A client has at most five batches in flight for a partition (KIP-98)."""
+
+PRODUCERS_PER_PARTITION_MAX: Final = 100_000
+"""Producers that a partition remembers. About 100 MB of memory if all are active; beyond it the
+longest silent is forgotten, and could then repeat a batch unnoticed."""
 
 PRODUCER_ID_BLOCK_SIZE: Final = 1_000
 """Ids that a broker takes from the controller at a time, as in Kafka."""
@@ -81,3 +103,97 @@ METADATA_ENTRY_BYTES_MAX: Final = 1 * MIB
 
 METADATA_PROPOSALS_MAX: Final = 10_000
 """Proposals waiting at once; the next caller is told to come back."""
+
+METADATA_PROPOSED_BYTES_MAX: Final = 64 * MIB
+"""The same in bytes: what a leader that lost its quorum may pile up in memory before it notices."""
+
+METADATA_APPEND_BYTES_MAX: Final = 4 * MIB
+"""Entries in one message between voters: several of the largest, and well below a gRPC message."""
+
+METADATA_IN_FLIGHT_BYTES_MAX: Final = 16 * MIB
+"""Entries sent to one peer and not acknowledged: keeps the link busy, and its queue short."""
+
+METADATA_LOG_ENTRIES_MAX: Final = 5_000
+"""Applied entries kept before a snapshot replaces them: a restart replays them in milliseconds."""
+
+METADATA_LOG_BYTES_MAX: Final = 16 * MIB
+"""The same in bytes; the log is in memory."""
+
+METADATA_TRAILING_ENTRIES_MAX: Final = 500
+"""Applied entries that stay behind a snapshot, so that a peer which is a moment behind is sent
+those and not the whole state."""
+
+METADATA_TRAILING_BYTES_MAX: Final = 1 * MIB
+
+METADATA_SNAPSHOT_BYTES_MAX: Final = 512 * MIB
+"""A snapshot is held in memory while it is sent or received; 200,000 partitions take some 20 MiB."""
+
+METADATA_SNAPSHOT_CHUNK_BYTES: Final = 1 * MIB
+"""One message of a snapshot on its way; one is under way at a time to each peer."""
+
+RAFT_OUTBOX_MESSAGES_MAX: Final = 1_000
+"""Messages that wait for the journal to be synced; at the bound it is synced at once."""
+
+RAFT_TICK_PASSES_MAX: Final = 8
+"""How often one tick of the Raft engine starts over because answering proposed something new."""
+
+METADATA_BATCHES_REMEMBERED: Final = 1_000
+"""Whose answers a retry gets again. A proposer retries within seconds and has few under way; one
+entry takes some 50 bytes of every snapshot."""
+
+BROKERS_MAX: Final = 1_000
+"""Registered with one cluster. Placement looks at every broker for every replica at worst."""
+
+BROKER_HOST_CHARACTERS_MAX: Final = 253
+"""A DNS name's."""
+
+BROKER_RACK_CHARACTERS_MAX: Final = 255
+
+# --- HTTP port ----------------------------------------------------------------------
+
+HTTP_REQUEST_BYTES_MAX: Final = 16 * KIB
+"""Request line and headers. What browsers and proxies send stays below half of it."""
+
+HTTP_CONNECTIONS_MAX: Final = 64
+"""A few scrapers, probes and people; each is a descriptor that the log could use."""
+
+HTTP_REQUEST_TIMEOUT_S: Final = 15.0
+"""From one request on a connection to the end of the next one's headers. Scrapers that ask more
+rarely connect anew."""
+
+HTTP_RESPONSE_TIMEOUT_S: Final = 30.0
+"""For the reader to take the answer, a few megabytes with thousands of partitions."""
+
+HTTP_LINGER_S: Final = 1.0
+"""For the sender of a bad request to read what was wrong with it."""
+
+HTTP_LINGER_READS_MAX: Final = 64
+"""Pieces of up to 4 KiB that are thrown away meanwhile."""
+
+# --- Controller -------------------------------------------------------------------------
+
+CONTROLLER_REQUESTS_MAX: Final = 1_000
+"""Changes of metadata waiting at once: a few seconds of a disk that syncs every few milliseconds."""
+
+CONTROLLER_PROPOSAL_TIMEOUT_MS: Final = 60_000
+"""A leader that hears from no majority steps down much earlier and says so; this is for the case
+that it never does."""
+
+# --- Diagnostics ------------------------------------------------------------------------
+
+DIAGNOSTICS_PER_EVENT_MAX: Final = 50
+"""Lines a second of one kind of event. More says nothing new, and a flood of bad requests must not
+become a flood of lines."""
+
+DIAGNOSTICS_FIELD_CHARACTERS_MAX: Final = 1_000
+"""Of one value; it may come from a client."""
+
+# --- Replication ------------------------------------------------------------------------
+
+JOIN_HOLD_MAX_MS: Final = 3_000
+"""How long commits wait for a follower that caught up and is not in sync yet. Many times a round
+trip and a sync, so that it can join under load; short for a producer if it dies just then."""
+
+ISR_RETRY_BACKOFF_MS: Final = 200
+"""Before a refused change of an in-sync set is proposed again. A broker that is being unfenced, a
+usual reason, takes about as long."""

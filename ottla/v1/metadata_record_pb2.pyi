@@ -1,4 +1,5 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -7,16 +8,38 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class MetadataBatch(_message.Message):
-    __slots__ = ("controller_epoch", "records", "client_id", "sequence")
+    __slots__ = ("controller_epoch", "records", "client_id", "sequence", "base_version")
     CONTROLLER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     controller_epoch: int
     records: _containers.RepeatedCompositeFieldContainer[MetadataRecord]
     client_id: int
     sequence: int
-    def __init__(self, controller_epoch: _Optional[int] = ..., records: _Optional[_Iterable[_Union[MetadataRecord, _Mapping]]] = ..., client_id: _Optional[int] = ..., sequence: _Optional[int] = ...) -> None: ...
+    base_version: int
+    def __init__(self, controller_epoch: _Optional[int] = ..., records: _Optional[_Iterable[_Union[MetadataRecord, _Mapping]]] = ..., client_id: _Optional[int] = ..., sequence: _Optional[int] = ..., base_version: _Optional[int] = ...) -> None: ...
+
+class MetadataAnswer(_message.Message):
+    __slots__ = ("outcome", "version", "metadata_offset")
+    class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[MetadataAnswer.Outcome]
+        APPLIED: _ClassVar[MetadataAnswer.Outcome]
+        NOT_CONTROLLER: _ClassVar[MetadataAnswer.Outcome]
+        CONFLICT: _ClassVar[MetadataAnswer.Outcome]
+    UNSPECIFIED: MetadataAnswer.Outcome
+    APPLIED: MetadataAnswer.Outcome
+    NOT_CONTROLLER: MetadataAnswer.Outcome
+    CONFLICT: MetadataAnswer.Outcome
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    outcome: MetadataAnswer.Outcome
+    version: int
+    metadata_offset: int
+    def __init__(self, outcome: _Optional[_Union[MetadataAnswer.Outcome, str]] = ..., version: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class MetadataRecord(_message.Message):
     __slots__ = ("controller_elected", "broker_registered", "broker_fencing_changed", "topic_created", "partition_changed", "topic_deleted", "topic_config_changed", "producer_ids_allocated", "feature_level")
@@ -139,18 +162,22 @@ class FeatureLevel(_message.Message):
     def __init__(self, name: _Optional[str] = ..., level: _Optional[int] = ...) -> None: ...
 
 class MetadataSnapshot(_message.Message):
-    __slots__ = ("metadata_offset", "records", "applied_sequences")
-    class AppliedSequencesEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: int
-        value: int
-        def __init__(self, key: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+    __slots__ = ("metadata_offset", "records", "version", "applied")
+    class AppliedBatch(_message.Message):
+        __slots__ = ("client_id", "sequence", "answer")
+        CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+        SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+        ANSWER_FIELD_NUMBER: _ClassVar[int]
+        client_id: int
+        sequence: int
+        answer: bytes
+        def __init__(self, client_id: _Optional[int] = ..., sequence: _Optional[int] = ..., answer: _Optional[bytes] = ...) -> None: ...
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
-    APPLIED_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
     metadata_offset: int
     records: _containers.RepeatedCompositeFieldContainer[MetadataRecord]
-    applied_sequences: _containers.ScalarMap[int, int]
-    def __init__(self, metadata_offset: _Optional[int] = ..., records: _Optional[_Iterable[_Union[MetadataRecord, _Mapping]]] = ..., applied_sequences: _Optional[_Mapping[int, int]] = ...) -> None: ...
+    version: int
+    applied: _containers.RepeatedCompositeFieldContainer[MetadataSnapshot.AppliedBatch]
+    def __init__(self, metadata_offset: _Optional[int] = ..., records: _Optional[_Iterable[_Union[MetadataRecord, _Mapping]]] = ..., version: _Optional[int] = ..., applied: _Optional[_Iterable[_Union[MetadataSnapshot.AppliedBatch, _Mapping]]] = ...) -> None: ...

@@ -39,6 +39,7 @@ class Error(_message.Message):
         LEADER_NOT_AVAILABLE: _ClassVar[Error.Code]
         NOT_LEADER_OR_FOLLOWER: _ClassVar[Error.Code]
         REQUEST_TIMED_OUT: _ClassVar[Error.Code]
+        BROKER_NOT_AVAILABLE: _ClassVar[Error.Code]
         MESSAGE_TOO_LARGE: _ClassVar[Error.Code]
         COORDINATOR_NOT_AVAILABLE: _ClassVar[Error.Code]
         INVALID_TOPIC_EXCEPTION: _ClassVar[Error.Code]
@@ -80,6 +81,7 @@ class Error(_message.Message):
     LEADER_NOT_AVAILABLE: Error.Code
     NOT_LEADER_OR_FOLLOWER: Error.Code
     REQUEST_TIMED_OUT: Error.Code
+    BROKER_NOT_AVAILABLE: Error.Code
     MESSAGE_TOO_LARGE: Error.Code
     COORDINATOR_NOT_AVAILABLE: Error.Code
     INVALID_TOPIC_EXCEPTION: Error.Code

@@ -12,7 +12,6 @@ from ottla.cluster.grpc.server import GrpcServer
 from ottla.cluster.instruments import MetricsInstruments
 from ottla.cluster.services import (
     BrokerDescription,
-    ConfigChange,
     ConfigEntry,
     FetchFailed,
     OffsetFound,
@@ -28,6 +27,7 @@ from ottla.cluster.services import (
     TopicDescription,
     TopicToCreate,
 )
+from ottla.controller.requests import ConfigChange
 from ottla.metrics.registry import BrokerMetrics
 from ottla.model.errors import (
     InvalidConfigError,

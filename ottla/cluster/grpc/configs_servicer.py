@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, cast
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
 from ottla.cluster.services import (
-    ConfigChange,
     ConfigEntry,
-    ConfigOperation,
     Resource,
     ResourceType,
     Services,
 )
+from ottla.controller.requests import ConfigChange, ConfigOperation
 from ottla.model.errors import InvalidRequestError, OttlaError
 from ottla.v1 import configs_pb2, configs_pb2_grpc
 
@@ -91,7 +90,7 @@ def _change(change: configs_pb2.AlterConfigsRequest.Change) -> ConfigChange:
             f"{change.key}: there is no operation {change.operation}; "
             "use SET, DELETE, APPEND or SUBTRACT"
         ) from None
-    return ConfigChange(change.key, operation, change.value)
+    return ConfigChange(key=change.key, operation=operation, value=change.value)
 
 
 def _entry(entry: ConfigEntry) -> configs_pb2.ConfigEntry:

@@ -1,0 +1,130 @@
+"""How a client command finds its broker: ``--bootstrap`` and the TLS files.
+
+The same options stand before a subcommand (``ottla --bootstrap b:7092 topic list``) and after it;
+the latter win. Names of the files are those of a broker's settings, ``ssl.ca.location`` and so on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ottla.client.settings import ConnectionOptions
+
+R = TypeVar("R")
+
+BOOTSTRAP_DEFAULT: Final = "127.0.0.1:7092"
+"""The gRPC port of the first broker that ``ottla up`` starts."""
+
+CLIENT_ID: Final = "ottla-cli"
+
+_PROTOCOLS: Final[Mapping[bool | None, Literal["SSL", "PLAINTEXT"] | None]] = {
+    None: None,
+    True: "SSL",
+    False: "PLAINTEXT",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What was said about the broker; ``None``: nothing."""
+
+    bootstrap: str | None = None
+    ssl: bool | None = None
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+
+    def over(self, other: Connection) -> Connection:
+        """Return what was said here, completed by what was said in ``other``."""
+        chosen: dict[str, Any] = {}
+        for field in fields(Connection):
+            mine = getattr(self, field.name)
+            chosen[field.name] = getattr(other, field.name) if mine is None else mine
+        return Connection(**chosen)
+
+    @property
+    def servers(self) -> str:
+        """The addresses to try."""
+        return self.bootstrap or BOOTSTRAP_DEFAULT
+
+    def options(self) -> ConnectionOptions:
+        """Return keyword arguments for any client of :mod:`ottla.client`."""
+        return {
+            "client_id": CLIENT_ID,
+            "security_protocol": _PROTOCOLS[self.ssl],
+            "ssl_ca_location": self.ssl_ca_location,
+            "ssl_certificate_location": self.ssl_certificate_location,
+            "ssl_key_location": self.ssl_key_location,
+        }
+
+
+_PATH = click.Path(dir_okay=False, path_type=Path)
+
+
+def _options(*, environment: bool) -> list[Callable[[Callable[..., R]], Callable[..., R]]]:
+    def variable(key: str) -> str | None:
+        return f"OTTLA_{key}" if environment else None
+
+    def file_option(what: str, text: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+        return click.option(
+            f"--ssl-{what}-location",
+            metavar="FILE",
+            type=_PATH,
+            envvar=variable(f"SSL_{what.upper()}_LOCATION"),
+            help=text,
+        )
+
+    return [
+        click.option(
+            "--bootstrap",
+            metavar="HOST:PORT",
+            envvar=variable("BOOTSTRAP"),
+            help="gRPC address of a broker, or of several with commas.  "
+            f"[default: $OTTLA_BOOTSTRAP or {BOOTSTRAP_DEFAULT}]",
+        ),
+        click.option(
+            "--ssl/--no-ssl",
+            default=None,
+            envvar=variable("SSL"),
+            help="Connect over TLS; implied by the files below.",
+        ),
+        file_option("ca", "PEM file of the authorities to trust."),
+        file_option("certificate", "PEM file of your certificate, for brokers that ask for one."),
+        file_option("key", "PEM file of that certificate's private key."),
+    ]
+
+
+def connection_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the options above, and its function a :class:`Connection`."""
+    return _with_connection(function, environment=False)
+
+
+def outermost_connection_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Like :func:`connection_options`, for the group of all commands.
+
+    Only this reads the environment: what is said on the command line, in either place, outranks it.
+    """
+    return _with_connection(function, environment=True)
+
+
+def _with_connection(function: Callable[..., R], *, environment: bool) -> Callable[..., R]:
+    @functools.wraps(function)
+    def with_connection(*arguments: Any, **keywords: Any) -> R:  # noqa: ANN401 -- click's
+        given = {field.name: keywords.pop(field.name) for field in fields(Connection)}
+        said = Connection(**given)
+        outer = click.get_current_context().find_object(Connection)
+        return function(
+            *arguments, connection=said if outer is None else said.over(outer), **keywords
+        )
+
+    decorated: Callable[..., R] = with_connection
+    for option in reversed(_options(environment=environment)):
+        decorated = option(decorated)
+    return decorated

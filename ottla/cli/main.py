@@ -1,0 +1,123 @@
+"""The command ``ottla``: its subcommands, and what becomes of their errors.
+
+Nothing of a subcommand is imported until it is called: ``ottla --help`` has no use for gRPC.
+
+Whatever goes wrong ends here, once: one sentence to standard error and an exit status.
+
+=====  ======================================================================
+    0  done
+    1  it could not be done; the sentence says why, and what to do
+    2  the command line itself makes no sense
+  130  interrupted with Ctrl-C
+  141  whoever read the output has gone away, as in ``ottla consume t | head``
+=====  ======================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from ottla import __version__
+from ottla.cli.connection import Connection, outermost_connection_options
+from ottla.cli.lazy_group import LazyCommand, LazyGroup
+from ottla.model.errors import OttlaError
+
+WIDTH_MAX: Final = 100
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+
+_COMMANDS: Final = {
+    "up": LazyCommand("ottla.cli.up:up", "Start a broker and serve until stopped."),
+    "topic": LazyCommand(
+        "ottla.cli.topic:topic", "Create, list, describe, alter and delete topics."
+    ),
+    "produce": LazyCommand(
+        "ottla.cli.produce:produce", "Send records from standard input to a topic."
+    ),
+    "consume": LazyCommand(
+        "ottla.cli.consume:consume", "Write a topic's records to standard output."
+    ),
+    "log": LazyCommand("ottla.cli.log:log", "Look into the files of a log."),
+}
+
+
+# "\b" keeps the lines below it as they are.
+_HELP: Final = """Run and use Ottla, a replicated commit log for streams of events.
+
+\b
+ottla up                              start a broker
+ottla topic create web                create a topic
+ottla produce web < access.log        send a record for each line
+ottla consume web --from-beginning    read them
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    help=_HELP,
+    commands_by_name=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH_MAX},
+)
+@click.version_option(__version__, message="ottla %(version)s")
+@outermost_connection_options
+@click.pass_context
+def cli(context: click.Context, connection: Connection) -> None:
+    """Every subcommand finds the connection in the context."""
+    context.obj = connection
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    _fill_standard_descriptors()
+    status = run(sys.argv[1:] if arguments is None else arguments)
+    # Python flushes standard output once more at exit, and would complain if nobody reads it.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.exit(status)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(READER_GONE)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; return its exit status, having said why if it is not 0."""
+    try:
+        status: object = cli.main(args=list(arguments), prog_name="ottla", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "ottla"
+        _complain(f"{error.format_message().rstrip('.')}; see '{command} --help'")
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return error.exit_code
+    except OttlaError as error:
+        _complain(str(error))
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return READER_GONE
+    return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        for line in text.splitlines():
+            print(f"ottla: {line}", file=sys.stderr)
+
+
+def _fill_standard_descriptors() -> None:
+    """Put ``/dev/null`` where a standard stream is closed.
+
+    Otherwise the next file or socket takes its number, and prints and errors go into that.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

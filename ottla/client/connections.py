@@ -1,0 +1,122 @@
+"""gRPC channels to brokers: one for each address, opened when first used.
+
+A channel reconnects by itself; our own back-off decides when to try again, so the channel's is
+kept short. A call on a broken channel fails at once instead of waiting (gRPC's "fail fast"),
+because the caller knows better: there may be another broker to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from ottla import __version__
+from ottla.client.addresses import Address
+from ottla.client.settings import ConnectionSettings
+from ottla.model.errors import InvalidConfigError
+from ottla.model.limits import REQUEST_BYTES_MAX
+from ottla.v1.cluster_pb2_grpc import ClusterStub
+from ottla.v1.configs_pb2_grpc import ConfigsStub
+from ottla.v1.log_pb2_grpc import LogStub
+from ottla.v1.topics_pb2_grpc import TopicsStub
+
+if TYPE_CHECKING:
+    # These exist for type checkers only; at run time a stub is the same for both.
+    from ottla.v1.cluster_pb2_grpc import ClusterAsyncStub
+    from ottla.v1.configs_pb2_grpc import ConfigsAsyncStub
+    from ottla.v1.log_pb2_grpc import LogAsyncStub
+    from ottla.v1.topics_pb2_grpc import TopicsAsyncStub
+
+RECONNECT_BACKOFF_MIN_MS: Final = 100
+"""The shortest that gRPC allows."""
+
+RECONNECT_BACKOFF_MAX_MS: Final = 1_000
+"""A broker that is back must be noticed soon; gRPC's own bound is two minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConnection:
+    """The services of the broker at one address."""
+
+    address: Address
+    channel: grpc.aio.Channel
+    log: LogAsyncStub
+    topics: TopicsAsyncStub
+    configs: ConfigsAsyncStub
+    cluster: ClusterAsyncStub
+
+
+class Connections:
+    """The channels of one client. Belongs to the event loop that was running when it was made.
+
+    Raises :exc:`InvalidConfigError` if a TLS file cannot be read.
+    """
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._credentials = _channel_credentials(settings) if settings.uses_tls else None
+        self._options: list[tuple[str, int | str]] = [
+            ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
+            ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+            ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
+            ("grpc.min_reconnect_backoff_ms", settings.connect_timeout_ms),
+            ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MAX_MS),
+            # Otherwise clients of one process share sockets, and one's failures delay another.
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.primary_user_agent", f"ottla-python/{__version__} ({settings.client_id})"),
+        ]
+        self._by_address: dict[Address, BrokerConnection] = {}
+
+    def to(self, address: Address) -> BrokerConnection:
+        """Return the connection to ``address``; it is established by the first call on it."""
+        connection = self._by_address.get(address)
+        if connection is None:
+            connection = self._by_address[address] = self._open(address)
+        return connection
+
+    async def close(self) -> None:
+        """End every call and close every channel."""
+        connections = list(self._by_address.values())
+        self._by_address.clear()
+        await asyncio.gather(*(connection.channel.close(None) for connection in connections))
+
+    def _open(self, address: Address) -> BrokerConnection:
+        target = str(address)
+        channel = (
+            grpc.aio.insecure_channel(target, options=self._options)
+            if self._credentials is None
+            else grpc.aio.secure_channel(target, self._credentials, options=self._options)
+        )
+        return BrokerConnection(
+            address=address,
+            channel=channel,
+            log=LogStub(channel),
+            topics=TopicsStub(channel),
+            configs=ConfigsStub(channel),
+            cluster=ClusterStub(channel),
+        )
+
+
+def _channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read_pem("ssl_ca_location", settings.ssl_ca_location),
+        private_key=_read_pem("ssl_key_location", settings.ssl_key_location),
+        certificate_chain=_read_pem("ssl_certificate_location", settings.ssl_certificate_location),
+    )
+
+
+def _read_pem(setting: str, location: str | Path | None) -> bytes | None:
+    if location is None:
+        return None
+    try:
+        content = Path(location).read_bytes()
+    except OSError as error:
+        raise InvalidConfigError(
+            f"{setting}: cannot read {str(location)!r} ({error.strerror}); name a PEM file"
+        ) from error
+    if b"-----BEGIN " not in content:
+        raise InvalidConfigError(f"{setting}: {str(location)!r} is not a PEM file")
+    return content

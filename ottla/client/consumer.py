@@ -1,0 +1,439 @@
+"""Read records from topics.
+
+    async with Consumer("web", auto_offset_reset="earliest") as consumer:
+        async for record in consumer:
+            print(record.offset, record.value)
+
+Records of one partition come in order, each once, without gaps, from wherever reading began:
+through lost connections, broker restarts and changes of leader. Only committed records are seen.
+Where reading begins is ``auto_offset_reset``, or :meth:`Consumer.seek`; positions are not kept
+anywhere beyond the consumer's life. Consumer groups, which do that, are not there yet.
+
+Records are fetched ahead, up to ``prefetch_bytes``; see :mod:`ottla.client.fetcher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import Self, Unpack
+
+from ottla.client.connections import Connections
+from ottla.client.consumer_record import ConsumerRecord, OffsetAndTimestamp
+from ottla.client.errors import ClientClosedError
+from ottla.client.fetcher import Fetcher
+from ottla.client.metadata import MetadataCache
+from ottla.client.offset_lookup import EARLIEST, LATEST, OffsetLookup
+from ottla.client.partition_reader import PartitionReader
+from ottla.client.settings import ConsumerOptions, ConsumerSettings, read_settings
+from ottla.model.errors import (
+    InvalidRequestError,
+    RequestTimedOutError,
+)
+from ottla.model.ids import TopicPartition
+from ottla.model.topic_names import check_topic_name
+
+
+class Consumer:
+    """Reads records; see the module for what it promises.
+
+    Args:
+        *topics: to read, with all their partitions, including ones that are added later. Without
+            any, name partitions with :meth:`assign`.
+        bootstrap_servers: ``host:port`` of one broker or several, by their gRPC ports.
+        **options: the settings of :class:`~ottla.client.settings.ConsumerSettings`.
+
+    Raises:
+        InvalidConfigError: a setting has a value that makes no sense.
+        InvalidTopicError: a topic cannot have that name.
+        TypeError: there is no such setting.
+
+    A consumer belongs to the event loop that runs when it is started. One task at a time should
+    read from it.
+    """
+
+    def __init__(
+        self,
+        *topics: str,
+        bootstrap_servers: str | Iterable[str] = "127.0.0.1:7092",
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
+        self._settings = read_settings(ConsumerSettings, bootstrap_servers, options)
+        for topic in topics:
+            check_topic_name(topic)
+        self._topics = tuple(dict.fromkeys(topics))
+        self._session: _Session | None = None
+        self._closed_because = "it was not started; call 'await consumer.start()' first"
+
+    async def start(self) -> None:
+        """Connect, and find where to begin to read the topics that were named.
+
+        When this returns, a consumer that begins at the latest record will see whatever is sent
+        from now on.
+
+        Raises:
+            NoBrokersAvailableError: no broker answered within ``connect_timeout_ms``.
+            UnknownTopicOrPartitionError: there is no such topic.
+            AccessDeniedError: a broker does not let this client in.
+            OttlaError: something else that will not pass keeps a topic from being read.
+        """
+        assert self._session is None, "a consumer is started once"
+        session = _Session(self._settings, self._topics)
+        try:
+            await session.start()
+        except BaseException:
+            await session.stop()
+            raise
+        self._session = session
+
+    async def stop(self) -> None:
+        """Disconnect, and forget what was fetched ahead. No error if stopped before."""
+        session, self._session = self._session, None
+        self._closed_because = "it was stopped"
+        if session is not None:
+            await session.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    # --- Reading ------------------------------------------------------------------------------
+
+    async def getone(self) -> ConsumerRecord:
+        """Return the next record, waiting for it as long as it takes.
+
+        Raises what :meth:`getmany` raises.
+        """
+        fetcher = self._usable()
+        while True:
+            fetcher.raise_errors(again=False)
+            record = fetcher.take_one()
+            if record is not None:
+                return record
+            fetcher.raise_errors(again=True)
+            await fetcher.wait_for_news()
+
+    async def getmany(
+        self, *, timeout_ms: float = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return what has been fetched, by partition, in order; never an empty list in it.
+
+        Waits up to ``timeout_ms`` for the first records; then, an empty dictionary. At most
+        ``max_records`` (``None``: ``max_poll_records``) are returned, partitions taking turns.
+
+        Raises, after all records that come before:
+            OffsetOutOfRangeError: the position does not exist (any more), and
+                ``auto_offset_reset`` is ``"none"``. Likewise NoOffsetError without a position.
+            CorruptMessageError, InvalidRecordError: a batch is damaged on the broker's disk.
+            DeserializationError: ``key_deserializer`` or ``value_deserializer`` failed.
+            UnknownTopicOrPartitionError: the topic is gone.
+            ClientClosedError: the consumer was not started, or was stopped.
+            OttlaError: the consumer has failed for good.
+
+        The partition stays where it is, and later calls that find no other records raise again,
+        until the application seeks elsewhere.
+        """
+        fetcher = self._usable()
+        records_max = self._settings.max_poll_records if max_records is None else max_records
+        if records_max < 1:
+            raise InvalidRequestError(f"max_records is {max_records}; it takes 1 or more")
+        deadline_ms = _now_ms() + timeout_ms
+        while True:
+            fetcher.raise_errors(again=False)
+            taken = fetcher.take(records_max)
+            if taken:
+                return taken
+            fetcher.raise_errors(again=True)
+            try:
+                async with asyncio.timeout(max(0.0, deadline_ms - _now_ms()) / 1000):
+                    await fetcher.wait_for_news()
+            except TimeoutError:
+                return fetcher.take(records_max)
+
+    def __aiter__(self) -> AsyncIterator[ConsumerRecord]:
+        return self
+
+    async def __anext__(self) -> ConsumerRecord:
+        """Return the next record; the iteration ends when the consumer is stopped."""
+        if self._session is None and self._closed_because == "it was stopped":
+            raise StopAsyncIteration
+        return await self.getone()
+
+    async def batches(self) -> AsyncIterator[list[ConsumerRecord]]:
+        """Iterate over records in pieces: each of one partition, in order, not empty.
+
+        A piece has at most ``max_poll_records``. Positions are behind what was handed out.
+        """
+        while self._session is not None:
+            taken = await self.getmany(timeout_ms=_A_WHILE_MS)
+            for records in taken.values():
+                yield records
+
+    # --- Where to read ------------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions and no others; those that were read before keep their place.
+
+        Raises:
+            InvalidRequestError: topics were named when the consumer was made, or a partition is
+                negative.
+            InvalidTopicError: a topic cannot have that name.
+        """
+        fetcher = self._usable()
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        if self._topics:
+            raise InvalidRequestError(
+                f"this consumer reads all of {', '.join(self._topics)}; make one without topics "
+                "to assign partitions"
+            )
+        for partition in wanted:
+            check_topic_name(partition.topic)
+            if partition.partition < 0:
+                raise InvalidRequestError(f"{partition} does not exist; partitions begin at 0")
+        assert self._session is not None
+        self._session.metadata.want(partition.topic for partition in wanted)
+        for partition in set(fetcher.readers) - set(wanted):
+            fetcher.remove(partition)
+        for partition in wanted:
+            if partition not in fetcher.readers:
+                fetcher.add(partition)
+
+    def assignment(self) -> set[TopicPartition]:
+        """Return the partitions that are read."""
+        return set(self._usable().readers)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read on at ``offset``; what was fetched ahead is dropped.
+
+        Whether the offset exists becomes clear when it is read; see ``auto_offset_reset``.
+
+        Raises :exc:`InvalidRequestError` if the partition is not assigned, or the offset negative.
+        """
+        reader = self._reader(partition)
+        if offset < 0:
+            raise InvalidRequestError(
+                f"offset {offset} of {partition} cannot exist; offsets begin at 0 (see "
+                "seek_to_beginning and seek_to_end)"
+            )
+        self._usable().seek(reader, offset)
+
+    async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        """Read on at the first record; of all assigned partitions if none are named.
+
+        Returns when the new positions are known.
+        """
+        await self._seek_to(EARLIEST, partitions)
+
+    async def seek_to_end(self, *partitions: TopicPartition) -> None:
+        """Read on behind the last committed record; of all assigned partitions if none are named.
+
+        Returns when the new positions are known.
+        """
+        await self._seek_to(LATEST, partitions)
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Return the offset of the next record to be handed out, waiting until it is known.
+
+        Raises:
+            InvalidRequestError: the partition is not assigned.
+            RequestTimedOutError: no leader could be asked for ``request_timeout_ms``.
+            OttlaError: what keeps the partition from having a position.
+        """
+        (reader,) = await self._wait_for_positions((self._reader(partition),))
+        assert reader.position is not None
+        return reader.position
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hand out nothing of these partitions until :meth:`resume`; positions stay."""
+        for partition in partitions:
+            self._usable().pause(self._reader(partition))
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Go on with partitions that were paused; no error if they were not."""
+        for partition in partitions:
+            self._usable().resume(self._reader(partition))
+
+    def paused(self) -> set[TopicPartition]:
+        """Return the partitions that are paused."""
+        readers = self._usable().readers
+        return {partition for partition, reader in readers.items() if reader.is_paused}
+
+    # --- What is there ------------------------------------------------------------------------
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """Return the end of what is committed, exclusive, as last heard; ``None`` before that."""
+        return self._reader(partition).high_watermark
+
+    async def beginning_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Return the offset of the first record of each partition, or where it will be.
+
+        Raises as :meth:`end_offsets`.
+        """
+        return await self._find(dict.fromkeys(partitions, EARLIEST))
+
+    async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where the next committed record of each partition will be.
+
+        The partitions need not be assigned.
+
+        Raises:
+            UnknownTopicOrPartitionError: there is no such partition.
+            OttlaError: what kept a leader from answering for ``request_timeout_ms``.
+        """
+        return await self._find(dict.fromkeys(partitions, LATEST))
+
+    async def offsets_for_times(
+        self, timestamps_ms: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """Return the first record at or after a time, in milliseconds since 1970.
+
+        ``None`` where all records are earlier. Raises as :meth:`end_offsets`, and
+        :exc:`InvalidRequestError` for a negative time.
+        """
+        self._usable()
+        assert self._session is not None
+        for partition, timestamp_ms in timestamps_ms.items():
+            if timestamp_ms < 0:
+                raise InvalidRequestError(
+                    f"{timestamp_ms} is not a time to look for in {partition}"
+                )
+        found = await self._session.lookup.find(timestamps_ms)
+        return {
+            partition: OffsetAndTimestamp(*answer) if answer.offset >= 0 else None
+            for partition, answer in found.items()
+        }
+
+    async def partitions_for_topic(self, topic: str) -> set[int]:
+        """Return the numbers of a topic's partitions; raises as :meth:`end_offsets`."""
+        self._usable()
+        assert self._session is not None
+        check_topic_name(topic)
+        leaders = await self._session.metadata.topic(
+            topic, timeout_ms=self._settings.request_timeout_ms
+        )
+        return set(range(len(leaders.partitions)))
+
+    def __repr__(self) -> str:
+        state = "running" if self._session else "closed"
+        return f"<Consumer of {', '.join(self._topics) or 'assigned partitions'} {state}>"
+
+    # --- Inside -------------------------------------------------------------------------------
+
+    def _usable(self) -> Fetcher:
+        session = self._session
+        if session is None:
+            raise ClientClosedError(f"the consumer cannot be used: {self._closed_because}")
+        failure = session.fetcher.failure
+        if failure is not None:
+            raise failure.with_traceback(None)
+        return session.fetcher
+
+    def _reader(self, partition: TopicPartition) -> PartitionReader:
+        reader = self._usable().readers.get(TopicPartition(*partition))
+        if reader is None:
+            raise InvalidRequestError(
+                f"{TopicPartition(*partition)} is not assigned to this consumer"
+            )
+        return reader
+
+    async def _seek_to(self, begin: int, partitions: tuple[TopicPartition, ...]) -> None:
+        fetcher = self._usable()
+        readers = [self._reader(partition) for partition in partitions or fetcher.readers]
+        for reader in readers:
+            fetcher.seek(reader, None, begin=begin)
+        await self._wait_for_positions(readers)
+
+    async def _wait_for_positions(
+        self, readers: Iterable[PartitionReader]
+    ) -> Iterable[PartitionReader]:
+        fetcher = self._usable()
+        timeout_ms = self._settings.request_timeout_ms
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                for reader in readers:
+                    while reader.position is None:
+                        if reader.blocked_by is not None:
+                            raise reader.blocked_by.with_traceback(None)
+                        await fetcher.wait_for_news()
+                        self._usable()
+        except TimeoutError:
+            missing = ", ".join(
+                str(each.topic_partition) for each in readers if each.position is None
+            )
+            raise RequestTimedOutError(
+                f"no leader told a position of {missing} within {timeout_ms / 1000:g} s; check "
+                "that the brokers that lead these partitions are reachable"
+            ) from None
+        return readers
+
+    async def _find(self, questions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        self._usable()
+        assert self._session is not None
+        found = await self._session.lookup.find(questions)
+        return {partition: answer.offset for partition, answer in found.items()}
+
+
+class _Session:
+    """What a consumer has between start and stop."""
+
+    def __init__(self, settings: ConsumerSettings, topics: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._is_started = False
+        self._connections = Connections(settings)
+        self.metadata = MetadataCache(
+            self._connections,
+            settings,
+            create_topics=settings.allow_auto_create_topics,
+            on_update=self._metadata_updated,
+        )
+        self.lookup = OffsetLookup(self._connections, self.metadata, settings)
+        self.fetcher = Fetcher(self._connections, self.metadata, settings, self.lookup)
+
+    async def start(self) -> None:
+        await self.metadata.connect()
+        for topic in self._topics:
+            await self.metadata.topic(topic, timeout_ms=self._settings.request_timeout_ms)
+        self._add_partitions(begin=None)
+        self._is_started = True
+        self.fetcher.spawn(self.metadata.run(), name="ottla-consumer-metadata")
+        self.fetcher.start()
+
+    async def stop(self) -> None:
+        self.fetcher.fail(ClientClosedError("the consumer was stopped"))
+        await self.fetcher.stop()
+        await self._connections.close()
+
+    def _metadata_updated(self) -> None:
+        if self._is_started:
+            # Whatever is in a partition that is new was sent after we began to read its topic.
+            self._add_partitions(begin=EARLIEST)
+            self.fetcher.metadata_updated()
+
+    def _add_partitions(self, *, begin: int | None) -> None:
+        for topic in self._topics:
+            leaders = self.metadata.picture.topics.get(topic)
+            for number in range(0 if leaders is None else len(leaders.partitions)):
+                partition = TopicPartition(topic, number)
+                if partition not in self.fetcher.readers:
+                    self.fetcher.add(partition, begin=begin)
+
+
+_A_WHILE_MS = 60_000
+"""How long ``batches`` waits before it looks whether the consumer was stopped."""
+
+
+def _now_ms() -> float:
+    return time.monotonic() * 1000

@@ -1,0 +1,427 @@
+"""Keeps every assigned partition being read from the broker that leads it, and hands records out.
+
+One task a broker (a :class:`~ottla.client.fetch_stream.FetchStream`), one that looks up positions,
+one for metadata. :meth:`Fetcher.route` is the one place that decides where a partition belongs; it
+is called whenever something about the partition changed, and comes to one of these:
+
+    * on the stream of its leader;
+    * waiting for a leader (new metadata brings it back), or backing off (a timer does);
+    * being looked up: it has no position yet, or the one it had is out of range;
+    * paused, or blocked by an error until the application seeks elsewhere.
+
+Credit: ``prefetch_bytes`` is shared evenly between the streams; see
+:meth:`~ottla.client.fetch_stream.FetchStream.replenish`. A stream that opens while others are
+idle gets its share at once, although theirs, granted when they were fewer, may be larger for a
+while: to wait for it could take for ever.
+
+Nothing dies in silence: if a task ends in a way that is not foreseen, the next call to the
+consumer raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from ottla.client.backoff import backoff_delay_ms
+from ottla.client.connections import Connections
+from ottla.client.consumer_record import ConsumerRecord
+from ottla.client.errors import AccessDeniedError
+from ottla.client.fetch_stream import FetchStream
+from ottla.client.metadata import MetadataCache
+from ottla.client.offset_lookup import OffsetLookup
+from ottla.client.partition_reader import PartitionReader
+from ottla.client.positions import PositionFinder
+from ottla.client.rpc import error_from_message
+from ottla.client.settings import ConsumerSettings
+from ottla.model.errors import (
+    CorruptMessageError,
+    OffsetOutOfRangeError,
+    OttlaError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import TopicPartition
+from ottla.v1 import log_pb2
+
+_log = logging.getLogger(__name__)
+
+FETCH_STREAM_ENDED: Final = "fetch_stream_ended"
+"""Log event, with the broker's id and the reason. Its partitions are read on elsewhere or later."""
+
+CORRUPT_FETCHES_MAX: Final = 3
+"""How often in a row a batch may arrive damaged. The damage may be on the wire, so it is fetched
+again; if it stays, it is on the broker's disk, and the application is told."""
+
+_MOVED_BACK: Final = OttlaError("a partition is to be read again from an earlier offset")
+
+
+class Fetcher:
+    """See above. Belongs to the event loop that runs when it is made."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        metadata: MetadataCache,
+        settings: ConsumerSettings,
+        lookup: OffsetLookup,
+    ) -> None:
+        self.failure: OttlaError | None = None
+        """Why the consumer can do nothing more."""
+        self.readers: dict[TopicPartition, PartitionReader] = {}
+        self.positions = PositionFinder(lookup, metadata, settings, found=self._position_found)
+        self._connections = connections
+        self._metadata = metadata
+        self._settings = settings
+        self._streams: dict[int, FetchStream] = {}
+        self._stream_of: dict[PartitionReader, FetchStream] = {}
+        self._turns: deque[PartitionReader] = deque()
+        self._blocked: set[PartitionReader] = set()
+        self._failures: dict[PartitionReader, int] = {}
+        self._broker_failures: dict[int, int] = {}
+        self._timers: dict[PartitionReader, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._has_freed = False
+        self._random = random.SystemRandom()
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to look up positions and to fetch."""
+        self.spawn(self.positions.run(), name="ottla-consumer-positions")
+
+    def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
+        """Run ``work`` as a task whose crash is the consumer's."""
+        task = self._loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    async def stop(self) -> None:
+        """End all tasks."""
+        for timer in self._timers.values():
+            timer.cancel()
+        tasks = list(self._tasks)
+        self._tasks.clear()
+        for task in tasks:
+            task.remove_done_callback(self._task_ended)
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # --- What is read -----------------------------------------------------------------------
+
+    def add(self, partition: TopicPartition, *, begin: int | None = None) -> None:
+        """Read a partition, from ``begin`` (earliest or latest) or else by the policy."""
+        reader = self.readers[partition] = PartitionReader(partition, self._settings)
+        self._turns.append(reader)
+        self.positions.find(reader, begin=begin)
+
+    def remove(self, partition: TopicPartition) -> None:
+        """Read a partition no more."""
+        reader = self.readers.pop(partition)
+        self._turns.remove(reader)
+        self.positions.forget(reader)
+        self._blocked.discard(reader)
+        self._failures.pop(reader, None)
+        timer = self._timers.pop(reader, None)
+        if timer is not None:
+            timer.cancel()
+        self._detach(reader)
+
+    def seek(
+        self, reader: PartitionReader, offset: int | None, *, begin: int | None = None
+    ) -> None:
+        """Read on at ``offset``, or wherever a look-up finds (``None``)."""
+        self.positions.forget(reader)
+        self._blocked.discard(reader)
+        self._detach(reader)
+        reader.seek(offset)
+        if offset is None:
+            self.positions.find(reader, begin=begin)
+        else:
+            self.route(reader)
+
+    def pause(self, reader: PartitionReader) -> None:
+        """Hand out nothing of a partition, and fetch no more of it."""
+        reader.is_paused = True
+        paused_bytes = sum(each.buffered_bytes for each in self._turns if each.is_paused)
+        if paused_bytes > self._settings.prefetch_bytes // 2:
+            reader.drop_buffer()
+        self.route(reader)
+
+    def resume(self, reader: PartitionReader) -> None:
+        """Go on where the pause began."""
+        reader.is_paused = False
+        self.route(reader)
+        self._tell()
+
+    # --- What comes out -----------------------------------------------------------------------
+
+    def take(self, records_max: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return up to ``records_max`` records that are in memory, partitions taking turns."""
+        taken: dict[TopicPartition, list[ConsumerRecord]] = {}
+        left = records_max
+        for _ in range(len(self._turns)):
+            reader = self._turns[0]
+            self._turns.rotate(-1)
+            records = self._take_from(reader, left)
+            if records:
+                taken[reader.topic_partition] = records
+                left -= len(records)
+                if not left:
+                    break
+        self._replenish_if_freed()
+        return taken
+
+    def take_one(self) -> ConsumerRecord | None:
+        """Return one record that is in memory; a partition keeps its turn for a whole batch."""
+        for _ in range(len(self._turns)):
+            reader = self._turns[0]
+            records = self._take_from(reader, 1)
+            if self._has_freed or not records:
+                self._turns.rotate(-1)
+            self._replenish_if_freed()
+            if records:
+                return records[0]
+        return None
+
+    def raise_errors(self, *, again: bool) -> None:
+        """Raise what the application must know; ``again``: even what it was told before.
+
+        An error of a partition comes after the records before it.
+        """
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        for reader in self._blocked:
+            error = reader.blocked_by
+            is_next = error is not None and not reader.has_buffered and not reader.is_paused
+            if error is not None and is_next and (again or not reader.is_error_told):
+                reader.is_error_told = True
+                raise error.with_traceback(None)
+
+    async def wait_for_news(self) -> None:
+        """Wait until there may be records, positions or errors that were not there before."""
+        await self._news.wait()
+
+    def _take_from(self, reader: PartitionReader, records_max: int) -> list[ConsumerRecord]:
+        if reader.is_paused or not reader.has_buffered:
+            return []
+        buffered_bytes = reader.buffered_bytes
+        records = reader.take(records_max)
+        self._has_freed |= reader.buffered_bytes != buffered_bytes
+        if reader.blocked_by is not None:
+            # It could not be decoded: fetching on would only bring what must not be handed out.
+            self.route(reader)
+        return records
+
+    # --- Where a partition belongs --------------------------------------------------------------
+
+    def route(self, reader: PartitionReader) -> None:
+        """Put a partition where it belongs now."""
+        if reader.blocked_by is not None:
+            self._blocked.add(reader)
+        if (
+            self.failure is not None
+            or reader.is_paused
+            or reader.blocked_by is not None
+            or reader.fetch_offset is None
+            or self.positions.is_finding(reader)
+            or reader in self._timers
+        ):
+            self._detach(reader)
+            return
+        leader = self._metadata.picture.leader_of(reader.topic_partition)
+        if leader is None:
+            self._detach(reader)
+            self._wait_for_leader(reader)
+            return
+        stream = self._streams.get(leader.broker_id) or self._open_stream(leader.broker_id)
+        if self._stream_of.get(reader) is stream:
+            return
+        self._detach(reader)
+        if stream.can_serve(reader):
+            self._stream_of[reader] = stream
+            stream.add(reader)
+            stream.replenish(self._share_bytes())
+        else:
+            stream.end(_MOVED_BACK)
+
+    def metadata_updated(self) -> None:
+        """Leaders may have moved."""
+        for reader in list(self._turns):
+            self.route(reader)
+
+    def _detach(self, reader: PartitionReader) -> None:
+        stream = self._stream_of.pop(reader, None)
+        if stream is not None:
+            stream.remove(reader.topic_partition)
+
+    def _wait_for_leader(self, reader: PartitionReader) -> None:
+        """New metadata will route it again; whether its topic is gone, a look-up tells."""
+        error = self._metadata.picture.why_no_leader(reader.topic_partition)
+        if isinstance(error, UnknownTopicOrPartitionError) or not error.retriable:
+            self.positions.find(reader)
+        else:
+            self._metadata.request_refresh()
+
+    def _position_found(self, reader: PartitionReader) -> None:
+        failures = self._failures.get(reader, 0)
+        if failures > 1:
+            # Found before, and still the broker refused to read there.
+            self._back_off(reader, failures - 1)
+        else:
+            self.route(reader)
+        self._tell()
+
+    def _block(self, reader: PartitionReader, error: OttlaError) -> None:
+        reader.block(error)
+        self.route(reader)
+        self._tell()
+
+    def _back_off(self, reader: PartitionReader, failures: int) -> None:
+        """Route the partition again after a delay."""
+        delay_ms = backoff_delay_ms(
+            failures,
+            self._settings.retry_backoff_ms,
+            self._settings.retry_backoff_max_ms,
+            self._random,
+        )
+        timer = self._timers.get(reader)
+        if timer is not None:
+            timer.cancel()
+        self._timers[reader] = self._loop.call_later(delay_ms / 1000, self._end_back_off, reader)
+        self._detach(reader)
+
+    def _end_back_off(self, reader: PartitionReader) -> None:
+        del self._timers[reader]
+        self.route(reader)
+
+    # --- Streams ------------------------------------------------------------------------------
+
+    def _open_stream(self, broker_id: int) -> FetchStream:
+        stream = FetchStream(
+            self._connections.to(self._metadata.picture.brokers[broker_id]),
+            self._settings,
+            received=self._received,
+            leader_epoch_of=self._leader_epoch_of,
+        )
+        self._streams[broker_id] = stream
+        self.spawn(self._run_stream(broker_id, stream), name=f"ottla-fetch-{broker_id}")
+        return stream
+
+    async def _run_stream(self, broker_id: int, stream: FetchStream) -> None:
+        reason = await stream.run()
+        del self._streams[broker_id]
+        readers = [reader for reader, its in self._stream_of.items() if its is stream]
+        for reader in readers:
+            del self._stream_of[reader]
+        if reason is _MOVED_BACK:
+            self.metadata_updated()
+            return
+        _log.info(FETCH_STREAM_ENDED, extra={"broker_id": broker_id, "reason": str(reason)})
+        if isinstance(reason, AccessDeniedError):
+            self.fail(reason)
+            return
+        failures = 0 if stream.has_received else self._broker_failures.get(broker_id, 0)
+        self._broker_failures[broker_id] = failures + 1
+        self._metadata.request_refresh()
+        for reader in readers:
+            self._back_off(reader, failures)
+
+    def _received(self, stream: FetchStream, fetched: log_pb2.PartitionFetched) -> None:
+        partition = TopicPartition(fetched.topic, fetched.partition)
+        reader = stream.readers.get(partition)
+        if reader is None:
+            stream.replenish(self._share_bytes())
+            return
+        if fetched.error.code:
+            self._fetch_failed(reader, error_from_message(fetched.error))
+            return
+        reader.high_watermark = fetched.high_watermark
+        if not fetched.batches:
+            return
+        before = reader.fetch_offset
+        try:
+            reader.receive(fetched.batches)
+        except CorruptMessageError as error:
+            self._received_damaged(reader, error, is_new=reader.fetch_offset != before)
+        else:
+            if reader.fetch_offset != before:
+                self._failures.pop(reader, None)
+            else:
+                stream.replenish(self._share_bytes())
+        self._tell()
+
+    def _received_damaged(
+        self, reader: PartitionReader, error: CorruptMessageError, *, is_new: bool
+    ) -> None:
+        failures = 0 if is_new else self._failures.get(reader, 0)
+        self._failures[reader] = failures + 1
+        if failures + 1 < CORRUPT_FETCHES_MAX:
+            self._back_off(reader, failures)
+        else:
+            self._block(reader, error)
+
+    def _fetch_failed(self, reader: PartitionReader, error: OttlaError) -> None:
+        """The broker dropped the partition from the stream because of ``error``."""
+        failures = self._failures.get(reader, 0)
+        self._failures[reader] = failures + 1
+        if isinstance(error, OffsetOutOfRangeError):
+            self.positions.find(reader)
+            self.route(reader)
+        elif error.retriable:
+            if error.refreshes_metadata:
+                self._metadata.request_refresh()
+            self._back_off(reader, failures)
+        else:
+            self._block(reader, error)
+
+    def _replenish_if_freed(self) -> None:
+        if not self._has_freed:
+            return
+        self._has_freed = False
+        share_bytes = self._share_bytes()
+        for stream in self._streams.values():
+            stream.replenish(share_bytes)
+
+    def _share_bytes(self) -> int:
+        return max(1, self._settings.prefetch_bytes // max(1, len(self._streams)))
+
+    def _leader_epoch_of(self, partition: TopicPartition) -> int | None:
+        leader = self._metadata.picture.leader_of(partition)
+        return None if leader is None else leader.leader_epoch
+
+    # --- Ends ---------------------------------------------------------------------------------
+
+    def fail(self, error: OttlaError) -> None:
+        """End the consumer because of ``error``; the next call to it raises."""
+        if self.failure is None:
+            self.failure = error
+            for task in self._tasks:
+                task.cancel()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake whoever waits for news."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        crash = task.exception()
+        if crash is None:
+            return
+        if isinstance(crash, OttlaError):
+            self.fail(crash)
+            return
+        error = OttlaError(
+            f"the consumer's task {task.get_name()!r} crashed ({crash!r}); this is a bug in the "
+            "client, please report it"
+        )
+        error.__cause__ = crash
+        self.fail(error)

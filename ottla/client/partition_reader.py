@@ -1,0 +1,188 @@
+"""One partition on its way to the application: fetched batches, decoded when they are asked for.
+
+A state machine without clock or network. Two offsets tell where it is:
+
+    [ delivered | fetched, in memory | not fetched )
+                ^ position           ^ fetch offset
+
+``position`` is the next record for the application, ``fetch_offset`` what the broker is to send
+next. Seeking sets both. Everything received is held against ``fetch_offset``: what lies below was
+asked for by an earlier fetch, and is dropped; what lies beyond leaves a gap that the broker
+vouches for (compaction, deleted records).
+
+Batches stay as they came, compressed perhaps, until records are taken. So memory is bounded by
+what came over the wire, plus one batch a partition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from ottla.client.consumer_record import ConsumerRecord
+from ottla.client.serialization import from_bytes
+from ottla.client.settings import ConsumerSettings
+from ottla.model.errors import CorruptMessageError, OttlaError
+from ottla.model.ids import TopicPartition
+from ottla.record.batch import RecordBatch, crc_matches, split_batches
+from ottla.record.records import iterate_records
+
+
+class PartitionReader:
+    """See above. Every method is immediate."""
+
+    def __init__(self, topic_partition: TopicPartition, settings: ConsumerSettings) -> None:
+        self.topic_partition = topic_partition
+        self.position: int | None = None
+        """Next for the application; ``None`` until it was seeked or looked up."""
+        self.fetch_offset: int | None = None
+        """Next for the broker to send."""
+        self.is_paused = False
+        self.blocked_by: OttlaError | None = None
+        """Why nothing can follow what is in memory, until the application seeks elsewhere."""
+        self.is_error_told = False
+        """Whether the application has seen ``blocked_by``."""
+        self.high_watermark: int | None = None
+        """The end of what is committed, as the broker last said. Exclusive."""
+        self.buffered_bytes = 0
+        """In memory, as they came."""
+        self._settings = settings
+        self._batches: deque[RecordBatch] = deque()
+        self._records: Iterator[ConsumerRecord] = iter(())
+        self._current: RecordBatch | None = None
+
+    # --- The application's side ---------------------------------------------------------
+
+    def take(self, records_max: int) -> list[ConsumerRecord]:
+        """Return up to ``records_max`` records from ``position`` on, and move it behind them.
+
+        If one cannot be decoded, those before it are returned and ``blocked_by`` is set.
+        """
+        records: list[ConsumerRecord] = []
+        while len(records) < records_max and (self._current is not None or self._next_batch()):
+            if self._take_into(records, records_max - len(records)):
+                self._finish_batch()
+        return records
+
+    def seek(self, offset: int | None) -> None:
+        """Go on at ``offset`` (``None``: not known yet) and forget what was fetched."""
+        self.position = self.fetch_offset = offset
+        self.blocked_by = None
+        self.drop_buffer()
+
+    def jump(self, offset: int) -> None:
+        """Fetch from ``offset`` on, after delivering what was fetched so far."""
+        self.fetch_offset = offset
+        if not self.has_buffered:
+            self.position = offset
+
+    def drop_buffer(self) -> None:
+        """Free the memory; what is not delivered will be fetched again."""
+        self.fetch_offset = self.position
+        self._batches.clear()
+        self._records = iter(())
+        self._current = None
+        self.buffered_bytes = 0
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether there may be records to take."""
+        return self._current is not None or bool(self._batches)
+
+    def block(self, error: OttlaError) -> None:
+        """Deliver what is in memory, then ``error``."""
+        self.blocked_by = error
+        self.is_error_told = False
+
+    # --- The broker's side --------------------------------------------------------------
+
+    def receive(self, content: bytes) -> None:
+        """Keep the batches in ``content`` that were asked for.
+
+        Raises :exc:`CorruptMessageError` if something in it is not a whole and sound batch. What
+        was kept of it is good: fetching goes on at ``fetch_offset``.
+        """
+        assert self.fetch_offset is not None, "nothing is fetched without a position"
+        for batch in split_batches(content):
+            if batch.header.next_offset <= self.fetch_offset:
+                continue
+            if self._settings.check_crcs and not crc_matches(batch):
+                raise CorruptMessageError(
+                    f"the batch of {self.topic_partition} at offset {batch.header.base_offset} "
+                    f"does not have the checksum {batch.header.crc:#010x} that it claims"
+                )
+            self._batches.append(batch)
+            self.buffered_bytes += len(batch.view)
+            self.fetch_offset = batch.header.next_offset
+
+    # --- Inside -------------------------------------------------------------------------
+
+    def _next_batch(self) -> bool:
+        """Begin to decode the next batch; return whether there is one."""
+        if not self._batches:
+            return False
+        self._current = batch = self._batches.popleft()
+        self._records = iter(()) if batch.header.is_control else self._decode(batch)
+        return True
+
+    def _take_into(self, records: list[ConsumerRecord], wanted: int) -> bool:
+        """Add up to ``wanted`` records of the current batch; return whether it is used up."""
+        before = len(records)
+        error = None
+        try:
+            # What comes before an error is in the list when it is raised.
+            records.extend(islice(self._records, wanted))
+        except OttlaError as caught:
+            error = caught
+        taken = len(records) - before
+        if taken:
+            self.position = records[-1].offset + 1
+        if error is not None:
+            # What follows it must not be delivered in its place.
+            self.drop_buffer()
+            self.block(error)
+            return False
+        return taken < wanted
+
+    def _finish_batch(self) -> None:
+        assert self._current is not None
+        # Compaction may have removed the last records of a batch, but not its range.
+        self.position = self._current.header.next_offset
+        self.buffered_bytes -= len(self._current.view)
+        self._current = None
+
+    def _decode(self, batch: RecordBatch) -> Iterator[ConsumerRecord]:
+        topic, partition = self.topic_partition
+        begin = self.position
+        assert begin is not None
+        timestamp_type = batch.header.timestamp_type
+        key_deserializer = self._settings.key_deserializer
+        value_deserializer = self._settings.value_deserializer
+        is_plain = key_deserializer is None and value_deserializer is None
+        for offset, timestamp_ms, key, value, headers in iterate_records(batch):
+            if offset < begin:
+                continue
+            if is_plain:
+                yield ConsumerRecord(
+                    topic, partition, offset, timestamp_ms, timestamp_type, key, value, headers
+                )
+                continue
+            place = (self.topic_partition, offset)
+            yield ConsumerRecord(
+                topic,
+                partition,
+                offset,
+                timestamp_ms,
+                timestamp_type,
+                from_bytes("key", key, key_deserializer, place),
+                from_bytes("value", value, value_deserializer, place),
+                headers,
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"<PartitionReader {self.topic_partition} position {self.position} fetch "
+            f"{self.fetch_offset} buffered {self.buffered_bytes} bytes"
+            f"{' paused' if self.is_paused else ''}>"
+        )

@@ -1,0 +1,158 @@
+"""Find out where to read: for partitions without a position, or with one that is out of range.
+
+``auto_offset_reset`` decides. A position that a broker calls out of range is looked at again
+before it is given up: the complaint may be about an earlier one, which was under way while the
+application sought elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ottla.client.backoff import Backoff
+from ottla.client.errors import NoOffsetError
+from ottla.client.metadata import UNKNOWN_TOPIC_WAIT_MS, MetadataCache
+from ottla.client.offset_lookup import EARLIEST, LATEST, OffsetFound, OffsetLookup
+from ottla.client.partition_reader import PartitionReader
+from ottla.client.settings import ConsumerSettings
+from ottla.model.errors import (
+    OffsetOutOfRangeError,
+    OttlaError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import TopicPartition
+
+_log = logging.getLogger(__name__)
+
+OFFSET_RESET: Final = "offset_reset"
+"""Log event, with partition and offsets: a position was out of range, and was chosen anew."""
+
+
+class PositionFinder:
+    """Run :meth:`run` as a task.
+
+    Args:
+        lookup: asks brokers.
+        metadata: asked for anew when a leader does not answer.
+        settings: policy and times.
+        found: called when a reader has a position, or was blocked because there is none.
+    """
+
+    def __init__(
+        self,
+        lookup: OffsetLookup,
+        metadata: MetadataCache,
+        settings: ConsumerSettings,
+        *,
+        found: Callable[[PartitionReader], None],
+    ) -> None:
+        self._lookup = lookup
+        self._metadata = metadata
+        self._settings = settings
+        self._found = found
+        self._pending: dict[TopicPartition, PartitionReader] = {}
+        self._begin: dict[TopicPartition, int] = {}
+        self._unknown_since_ms: dict[TopicPartition, float] = {}
+        self._asked = asyncio.Event()
+
+    def find(self, reader: PartitionReader, *, begin: int | None = None) -> None:
+        """Look up where ``reader`` is to go on; with ``begin``, there instead of by the policy."""
+        self._pending[reader.topic_partition] = reader
+        if begin is not None:
+            self._begin[reader.topic_partition] = begin
+        self._asked.set()
+
+    def forget(self, reader: PartitionReader) -> None:
+        """The application has chosen a position itself."""
+        self._pending.pop(reader.topic_partition, None)
+        self._begin.pop(reader.topic_partition, None)
+        self._unknown_since_ms.pop(reader.topic_partition, None)
+
+    def is_finding(self, reader: PartitionReader) -> bool:
+        """Whether ``reader`` is being looked up."""
+        return reader.topic_partition in self._pending
+
+    async def run(self) -> None:
+        """Look up what is asked for, until cancelled."""
+        backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            await self._find_pending()
+            if not self._pending:
+                backoff.succeeded()
+                continue
+            self._asked.set()
+            self._metadata.request_refresh()
+            await asyncio.sleep(backoff.next_delay_ms() / 1000)
+
+    async def _find_pending(self) -> None:
+        """Settle what can be settled now; the rest stays pending."""
+        readers = dict(self._pending)
+        timeout_ms = self._settings.request_timeout_ms
+        earliest, failures = await self._lookup.ask_once(
+            dict.fromkeys(readers, EARLIEST), timeout_ms=timeout_ms
+        )
+        latest, more_failures = await self._lookup.ask_once(
+            dict.fromkeys(earliest, LATEST), timeout_ms=timeout_ms
+        )
+        for partition, reader in readers.items():
+            if self._pending.get(partition) is not reader:
+                continue
+            if partition in latest:
+                self._settle(reader, earliest[partition], latest[partition])
+                continue
+            error = failures.get(partition) or more_failures[partition]
+            if self._is_hopeless(partition, error):
+                reader.block(error)
+                self._done(reader)
+
+    def _is_hopeless(self, partition: TopicPartition, error: OttlaError) -> bool:
+        """Whether to tell the application instead of trying again."""
+        if not isinstance(error, UnknownTopicOrPartitionError):
+            return not error.retriable
+        now_ms = asyncio.get_running_loop().time() * 1000
+        since_ms = self._unknown_since_ms.setdefault(partition, now_ms)
+        return now_ms - since_ms >= UNKNOWN_TOPIC_WAIT_MS
+
+    def _settle(self, reader: PartitionReader, earliest: OffsetFound, latest: OffsetFound) -> None:
+        offset = reader.fetch_offset
+        if offset is not None and earliest.offset <= offset <= latest.offset:
+            self._done(reader)
+            return
+        begin = self._begin.get(reader.topic_partition)
+        if begin is None and self._settings.auto_offset_reset == "none":
+            reader.block(_nowhere_to_go(reader, earliest.offset, latest.offset))
+            self._done(reader)
+            return
+        if begin is None:
+            begin = EARLIEST if self._settings.auto_offset_reset == "earliest" else LATEST
+        chosen = earliest.offset if begin == EARLIEST else latest.offset
+        if offset is None:
+            reader.seek(chosen)
+        else:
+            _log.warning(
+                OFFSET_RESET,
+                extra={"partition": str(reader.topic_partition), "from": offset, "to": chosen},
+            )
+            reader.jump(chosen)
+        self._done(reader)
+
+    def _done(self, reader: PartitionReader) -> None:
+        self.forget(reader)
+        self._found(reader)
+
+
+def _nowhere_to_go(reader: PartitionReader, earliest: int, latest: int) -> OttlaError:
+    there = f"it has records from {earliest} up to but not including {latest}; seek to one of them"
+    if reader.fetch_offset is None:
+        return NoOffsetError(
+            f"{reader.topic_partition} has no position, and auto_offset_reset is 'none'; {there}"
+        )
+    return OffsetOutOfRangeError(
+        f"offset {reader.fetch_offset} of {reader.topic_partition} does not exist, and "
+        f"auto_offset_reset is 'none'; {there}"
+    )

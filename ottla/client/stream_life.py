@@ -1,0 +1,107 @@
+"""The life of a bidirectional stream: read until it breaks, with helper tasks beside it.
+
+Shared by the producer's and the consumer's streams. A stream lives until the first thing that
+goes wrong with it as a whole, or until its owner gives it up, and then says why. A helper that
+crashes takes the stream down with its own exception: a bug must not look like a broken
+connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+
+from ottla.client.addresses import Address
+from ottla.client.errors import BrokerUnavailableError
+from ottla.client.rpc import error_from_status
+from ottla.model.errors import OttlaError
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+if TYPE_CHECKING:
+    StreamCall = grpc.aio.StreamStreamCall[Request, Response]
+
+Helper = Callable[[], Coroutine[Any, Any, None]]
+
+
+class StreamLife:
+    """One stream to ``address``."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._main: asyncio.Task[OttlaError] | None = None
+        self._reason: OttlaError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream was given up."""
+        return self._reason is not None
+
+    def end(self, reason: OttlaError) -> None:
+        """Give the stream up: :meth:`run` returns ``reason``. The first reason counts."""
+        if self._reason is None:
+            self._reason = reason
+            if self._main is not None:
+                self._main.cancel()
+
+    async def run(
+        self,
+        call: StreamCall[Request, Response],
+        receive: Callable[[Response], None],
+        helpers: tuple[Helper, ...],
+    ) -> OttlaError:
+        """Pass each response to ``receive`` until the stream breaks; return why it did."""
+        if self._reason is not None:
+            call.cancel()
+            return self._reason
+        self._main = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(helper(), name=helper.__qualname__) for helper in helpers]
+        for task in tasks:
+            task.add_done_callback(self._stop_if_crashed)
+        try:
+            return await self._read(call, receive)
+        except asyncio.CancelledError:
+            if self._reason is None:
+                raise
+            return self._reason
+        finally:
+            call.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.result()
+
+    async def _read(
+        self, call: StreamCall[Request, Response], receive: Callable[[Response], None]
+    ) -> OttlaError:
+        try:
+            async for response in call:
+                if self._reason is not None:
+                    return self._reason
+                receive(response)
+        except grpc.aio.AioRpcError as error:
+            return error_from_status(error, self._address)
+        return BrokerUnavailableError(f"the broker at {self._address} closed the stream")
+
+    def _stop_if_crashed(self, helper: asyncio.Task[None]) -> None:
+        if not helper.cancelled() and helper.exception() is not None and self._main is not None:
+            self._main.cancel()
+
+
+async def write(call: StreamCall[Request, Response], request: Request) -> bool:
+    """Write to a stream; return whether it still takes anything.
+
+    If not, it is over, and who reads from it learns why.
+    """
+    try:
+        await call.write(request)
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""The cluster as a client needs it, and this broker as an operator wants to see it.
+
+Metadata is also where a topic may come into being: a client that asks for one which does not exist,
+with the wish that it be created, gets it if the broker is set up to do so
+(``auto.create.topics.enable``). It is created before the answer, so that the answer already names
+its leaders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ottla.cluster.hosted import HostedPartitions
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.services import (
+    BrokerDescription,
+    Result,
+    TopicDescription,
+    TopicsService,
+    TopicToCreate,
+)
+from ottla.model.errors import OttlaError, TopicAlreadyExistsError
+from ottla.model.ids import BrokerId
+from ottla.model.image import ClusterImage
+from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
+from ottla.model.topic_names import INTERNAL_TOPICS, check_topic_name
+
+
+class BrokerClusterService:
+    """See :class:`~ottla.cluster.services.ClusterService`."""
+
+    def __init__(
+        self,
+        metadata: MetadataCache,
+        topics: TopicsService,
+        hosted: HostedPartitions,
+        *,
+        broker_id: BrokerId,
+        version: str,
+        started_at_ms: int,
+        auto_create_topics: bool,
+    ) -> None:
+        self._metadata = metadata
+        self._topics = topics
+        self._hosted = hosted
+        self._broker_id = broker_id
+        self._version = version
+        self._started_at_ms = started_at_ms
+        self._auto_create_topics = auto_create_topics
+
+    @property
+    def image(self) -> ClusterImage:
+        return self._metadata.image
+
+    async def metadata(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicDescription]]]:
+        failed: dict[str, OttlaError] = {}
+        if allow_auto_creation and self._auto_create_topics:
+            failed = await self._create_missing(names)
+        return [
+            (name, failed.get(name, result))
+            for name, result in self._topics.describe_topics(names, include_internal=False)
+        ]
+
+    def describe_broker(self) -> BrokerDescription:
+        return BrokerDescription(
+            self._broker_id,
+            self._version,
+            self._started_at_ms,
+            self._hosted.describe_log_directories(),
+        )
+
+    async def _create_missing(self, names: Sequence[str]) -> dict[str, OttlaError]:
+        """Create the topics that do not exist; return why some could not be."""
+        failed: dict[str, OttlaError] = {}
+        missing: list[str] = []
+        for name in dict.fromkeys(names):
+            if name in self.image.topics or name in INTERNAL_TOPICS:
+                continue
+            try:
+                check_topic_name(name)
+            except OttlaError as error:
+                failed[name] = error
+            else:
+                missing.append(name)
+        if not missing:
+            return failed
+        results = await self._topics.create_topics(
+            [TopicToCreate(name) for name in missing],
+            validate_only=False,
+            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+        )
+        return failed | {
+            name: result
+            for name, result in zip(missing, results, strict=True)
+            # Somebody else who asked at the same time may have been first.
+            if isinstance(result, OttlaError) and not isinstance(result, TopicAlreadyExistsError)
+        }

@@ -1,0 +1,283 @@
+"""Runs the controller while this node leads the metadata quorum.
+
+To lead is not yet to decide. A new leader may not have applied all that earlier leaders committed,
+and an old one learns late that it was deposed. So:
+
+1. On becoming leader in a term, propose ``ControllerElected`` with that term. Once it is applied
+   here, and the term is still the same, everything before it is applied too: the controller is
+   *active*.
+2. Serve one request at a time, in order of arrival: decide on the present state, propose the
+   entries of the decision, wait until all are applied, give the response. Two decisions are never
+   made on the same state, so entries never conflict.
+3. A decision that changes nothing is given after a barrier, so that it is not a deposed
+   controller's memory.
+
+::
+
+    follower ──leader in term t──► taking over ──elected, applied, still in t──► active
+        ▲                              │                                           │
+        └────────────── any other role or term: requests are refused ◄─────────────┘
+
+What happens to a request whose node stops leading: refused if it is certain that nothing of it
+will be applied (``NOT_CONTROLLER``), else its outcome is unknown (``REQUEST_TIMED_OUT``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, overload
+
+from ottla.cluster.raft_driver import Proposed
+from ottla.controller.controller import Controller
+from ottla.controller.decisions import Decision
+from ottla.controller.raft.consensus import Outcome, Role, RoleChanged
+from ottla.controller.records import AnswerOutcome, MetadataAnswer, encode_election
+from ottla.controller.requests import (
+    AllocateProducerIds,
+    AlterTopicConfigs,
+    CreatedTopic,
+    CreatePartitions,
+    CreateTopics,
+    DeleteTopics,
+    FenceBroker,
+    ProducerIdBlock,
+    RegisterBroker,
+    Request,
+    SetFeatureLevel,
+    TopicResult,
+    UnfenceBroker,
+)
+from ottla.model.errors import (
+    NotControllerError,
+    OttlaError,
+    RequestTimedOutError,
+    ThrottlingQuotaExceededError,
+)
+from ottla.model.ids import BrokerEpoch, BrokerId, ControllerEpoch
+from ottla.model.limits import (
+    CONTROLLER_PROPOSAL_TIMEOUT_MS,
+    CONTROLLER_REQUESTS_MAX,
+)
+from ottla.runtime.clock import Clock
+
+_TAKE_OVER_RETRY_S: Final = 0.02
+"""One tick of the engine."""
+
+
+class Proposer(Protocol):
+    """The quorum, as the controller uses it; see :class:`~ottla.cluster.raft_driver.RaftDriver`."""
+
+    async def propose(self, entry: bytes, *, timeout_ms: int) -> Proposed:
+        """Propose an entry and wait for its outcome."""
+
+    async def barrier(self, *, timeout_ms: int) -> Proposed:
+        """Wait until everything committed before is applied here."""
+
+
+@dataclass(slots=True)
+class _Submission:
+    request: Request
+    response: asyncio.Future[Any]
+
+
+class ControllerDriver:
+    """The controller of this node: refuses requests unless it is the cluster's."""
+
+    def __init__(
+        self,
+        *,
+        broker_id: BrokerId,
+        quorum: Proposer,
+        controller: Controller,
+        clock: Clock,
+        client_id: int,
+    ) -> None:
+        """Wire it; ``client_id`` is random and names this process in the metadata log."""
+        self._broker_id = broker_id
+        self._quorum = quorum
+        self._controller = controller
+        self._clock = clock
+        self._client_id = client_id
+        self._next_sequence = 1
+        self._role = RoleChanged(Role.FOLLOWER, 0, None)
+        self._active_term: int | None = None
+        self._submissions: deque[_Submission] = deque()
+        self._woken = asyncio.Event()
+        self._became_active = asyncio.Event()
+
+    def __repr__(self) -> str:
+        state = "active" if self.is_active else "not active"
+        return (
+            f"<ControllerDriver {self._role.role.value} in term {self._role.term}, {state}, "
+            f"{len(self._submissions)} waiting>"
+        )
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this node is the controller, as far as it knows."""
+        return self._leads and self._active_term == self._role.term
+
+    async def wait_active(self) -> None:
+        """Wait until this node is the controller; for a broker that is alone in its quorum."""
+        while not self.is_active:
+            self._became_active.clear()
+            await self._became_active.wait()
+
+    def role_changed(self, change: RoleChanged) -> None:
+        """Hear of the node's role in the quorum."""
+        self._role = change
+        if not self._leads:
+            self._refuse_all()
+        self._woken.set()
+
+    @overload
+    async def submit(
+        self, request: CreateTopics, *, timeout_ms: int
+    ) -> tuple[CreatedTopic, ...]: ...
+    @overload
+    async def submit(
+        self, request: DeleteTopics | CreatePartitions | AlterTopicConfigs, *, timeout_ms: int
+    ) -> tuple[TopicResult, ...]: ...
+    @overload
+    async def submit(self, request: RegisterBroker, *, timeout_ms: int) -> BrokerEpoch: ...
+    @overload
+    async def submit(self, request: AllocateProducerIds, *, timeout_ms: int) -> ProducerIdBlock: ...
+    @overload
+    async def submit(
+        self, request: FenceBroker | UnfenceBroker | SetFeatureLevel, *, timeout_ms: int
+    ) -> None: ...
+
+    async def submit(self, request: Request, *, timeout_ms: int) -> object:
+        """Have the controller serve ``request``; return its response when all of it is applied.
+
+        Raises:
+            NotControllerError: another node leads, or nobody; nothing was done.
+            ThrottlingQuotaExceededError: too many requests are waiting; nothing was done.
+            RequestTimedOutError: there was no answer in time; it may still be done.
+            OttlaError: the request was refused as a whole; its class lists why.
+        """
+        if not self._leads:
+            raise self._not_controller()
+        if len(self._submissions) >= CONTROLLER_REQUESTS_MAX:
+            raise ThrottlingQuotaExceededError(
+                f"{CONTROLLER_REQUESTS_MAX} changes of metadata are waiting already; try again"
+            )
+        response: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._submissions.append(_Submission(request, response))
+        self._woken.set()
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await response
+        except TimeoutError:
+            raise RequestTimedOutError(
+                f"the controller did not answer within {timeout_ms} ms; the change may still be "
+                "made"
+            ) from None
+
+    async def run(self) -> None:
+        """Take over when elected, and serve requests, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            if self._leads and not self.is_active:
+                await self._take_over(self._role.term)
+            while self.is_active and self._submissions:
+                submission = self._submissions.popleft()
+                if not submission.response.done():  # nobody has given up on it
+                    await self._serve(submission)
+
+    # --- Taking over ---
+
+    @property
+    def _leads(self) -> bool:
+        return self._role.role is Role.LEADER
+
+    async def _take_over(self, term: int) -> None:
+        entry = encode_election(
+            self._broker_id,
+            ControllerEpoch(term),
+            client_id=self._client_id,
+            sequence=self._take_sequences(1),
+        )
+        # An election may be proposed again as it is: the second is recognised.
+        while self._leads and self._role.term == term:
+            try:
+                proposed = await self._quorum.propose(
+                    entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS
+                )
+            except RequestTimedOutError:
+                continue
+            if proposed.outcome is Outcome.APPLIED:
+                answer = MetadataAnswer.decode(proposed.answer)
+                if answer.outcome is AnswerOutcome.APPLIED and self._role.term == term:
+                    self._active_term = term
+                    self._became_active.set()
+                return
+            # The role change that explains this outcome is on its way to this loop.
+            await asyncio.sleep(_TAKE_OVER_RETRY_S)
+
+    def _refuse_all(self) -> None:
+        while self._submissions:
+            response = self._submissions.popleft().response
+            if not response.done():
+                response.set_exception(self._not_controller())
+
+    def _not_controller(self) -> NotControllerError:
+        leader = self._role.leader
+        where = "nobody is at the moment" if leader is None else f"ask broker {leader}"
+        return NotControllerError(f"broker {self._broker_id} is not the controller; {where}")
+
+    # --- Serving one request ---
+
+    async def _serve(self, submission: _Submission) -> None:
+        response = submission.response
+        try:
+            result = await self._decide_and_apply(submission.request)
+        except OttlaError as error:
+            if not response.done():
+                response.set_exception(error)
+            return
+        if not response.done():
+            response.set_result(result)
+
+    async def _decide_and_apply(self, request: Request) -> object:
+        decision = self._decide(request)
+        if not decision.steps:
+            _check_outcome(await self._quorum.barrier(timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS))
+            decision = self._decide(request)
+        entries = decision.entries(
+            client_id=self._client_id, first_sequence=self._take_sequences(len(decision.steps))
+        )
+        # Proposed in order, before the first of them is answered.
+        for proposed in await asyncio.gather(
+            *(
+                self._quorum.propose(entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS)
+                for entry in entries
+            )
+        ):
+            _check_outcome(proposed)
+            answer = MetadataAnswer.decode(proposed.answer)
+            if answer.outcome is AnswerOutcome.NOT_CONTROLLER:
+                raise self._not_controller()
+            # Only elections come between a decision and its entries, and they change the epoch.
+            assert answer.outcome is AnswerOutcome.APPLIED, answer
+        return decision.response
+
+    def _decide(self, request: Request) -> Decision[object]:
+        return self._controller.decide(request, self._clock.wall_ms())
+
+    def _take_sequences(self, count: int) -> int:
+        first = self._next_sequence
+        self._next_sequence += count
+        return first
+
+
+def _check_outcome(proposed: Proposed) -> None:
+    if proposed.outcome is Outcome.REFUSED:
+        raise NotControllerError("this broker stopped being the controller; nothing was changed")
+    if proposed.outcome is Outcome.UNKNOWN:
+        raise RequestTimedOutError(
+            "this broker stopped being the controller; the change may still be made"
+        )

@@ -1,0 +1,337 @@
+"""One partition that this broker hosts: its log, its role, and who waits for it.
+
+Life of an append with ``acks=all``::
+
+    append ──► log (page cache) ──► PartitionLeader: LocalAppended
+                 │
+                 └► flusher ──► disk ──► PartitionLeader: LocalDurable ──► AdvanceHighWatermark
+                                                                             │
+                     producers that wait for their end, readers at the end ◄─┘
+
+When a log is synced
+--------------------
+* Without ``write.caching``, every append asks for a sync, whatever its ``acks``: only what is
+  durable is committed, and only what is committed is visible to consumers. The flusher turns many
+  requests into few syncs.
+* With ``write.caching``, an append is committed at once, and the log is synced when
+  ``flush.messages`` records or ``flush.ms`` milliseconds have gathered, if ever: durability is the
+  replicas' affair, as in Kafka.
+
+A partition lives on the event loop, where every method is atomic. Two things happen elsewhere:
+:meth:`Partition.flush` on the flusher's thread, and reads that have to wait for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from ottla.cluster.data_directory import DataDirectory
+from ottla.cluster.flusher import Flusher
+from ottla.cluster.instruments import TopicInstruments
+from ottla.cluster.partition_settings import PartitionSettings
+from ottla.model.errors import (
+    FencedLeaderEpochError,
+    NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
+    OttlaError,
+    StorageError,
+    UnknownLeaderEpochError,
+)
+from ottla.model.ids import LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition
+from ottla.model.image import PartitionImage
+from ottla.record.batch import RecordBatch
+from ottla.replication.leader import (
+    AdvanceHighWatermark,
+    Effect,
+    Input,
+    IsrCommitted,
+    IsrMember,
+    LocalAppended,
+    LocalDurable,
+    PartitionLeader,
+    ProposeIsr,
+    SettingsChanged,
+    Tick,
+)
+from ottla.runtime.clock import Clock
+from ottla.runtime.purgatory import Purgatory
+from ottla.storage.appending import Appended
+from ottla.storage.log import PartitionLog
+from ottla.storage.log_config import INT64_MAX
+
+REPLICA_LAG_TIME_MAX_MS: Final = 30_000
+"""Kafka's ``replica.lag.time.max.ms``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiters:
+    """Who waits for the high watermarks of this broker's partitions."""
+
+    commits: Purgatory[TopicPartition]
+    """Producers: woken when everything below their threshold is committed."""
+    reads: Purgatory[TopicPartition]
+    """Consumers: likewise, one record past where they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionContext:
+    """What the partitions of one directory have in common."""
+
+    directory: DataDirectory
+    flusher: Flusher
+    waiters: Waiters
+    clock: Clock
+
+
+class Partition:
+    """A hosted partition; follower of nobody until :meth:`lead`."""
+
+    __slots__ = (
+        "_context",
+        "_flush_timer",
+        "_instruments",
+        "_leader",
+        "_loop",
+        "_settings",
+        "flush_requested",
+        "log",
+        "topic_id",
+        "topic_partition",
+    )
+
+    def __init__(
+        self,
+        *,
+        topic_partition: TopicPartition,
+        topic_id: TopicId,
+        log: PartitionLog,
+        settings: PartitionSettings,
+        context: PartitionContext,
+        instruments: TopicInstruments,
+    ) -> None:
+        self.topic_partition: Final = topic_partition
+        self.topic_id: Final = topic_id
+        self.log: Final = log
+        self.flush_requested = False
+        self._settings = settings
+        self._context = context
+        self._instruments = instruments
+        self._leader: PartitionLeader | None = None
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def __repr__(self) -> str:
+        role = "follower" if self._leader is None else repr(self._leader)
+        return f"<Partition {self.topic_partition} {role}>"
+
+    # --- What others may ask ---
+
+    @property
+    def settings(self) -> PartitionSettings:
+        """The topic's settings."""
+        return self._settings
+
+    @property
+    def instruments(self) -> TopicInstruments:
+        """The topic's counters."""
+        return self._instruments
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this broker leads the partition."""
+        return self._leader is not None
+
+    @property
+    def leader(self) -> PartitionLeader:
+        """The leader's state; raises :exc:`NotLeaderOrFollowerError` if another broker leads."""
+        if self._leader is None:
+            raise NotLeaderOrFollowerError(
+                f"this broker does not lead {self.topic_partition}; ask for metadata again"
+            )
+        return self._leader
+
+    @property
+    def high_watermark(self) -> Offset:
+        """The end of what is committed, as far as this broker knows."""
+        return self.log.log_start_offset if self._leader is None else self._leader.high_watermark
+
+    @property
+    def served_high_watermark(self) -> Offset:
+        """The high watermark to show to clients.
+
+        Raises:
+            NotLeaderOrFollowerError: another broker leads.
+            OffsetNotAvailableError: a new leader does not know it yet.
+        """
+        high_watermark = self.leader.served_high_watermark
+        if high_watermark is None:
+            raise OffsetNotAvailableError(
+                f"the new leader of {self.topic_partition} does not know yet how much is "
+                "committed; try again"
+            )
+        return high_watermark
+
+    def check_leader_epoch(self, known: LeaderEpoch | None) -> None:
+        """Raise unless a client that knows of leader epoch ``known`` may be served here.
+
+        Raises:
+            NotLeaderOrFollowerError: another broker leads.
+            FencedLeaderEpochError: the client's metadata is older.
+            UnknownLeaderEpochError: the client's metadata is newer.
+        """
+        epoch = self.leader.leader_epoch
+        if known is None or known == epoch:
+            return
+        if known < epoch:
+            raise FencedLeaderEpochError(
+                f"{self.topic_partition} is led in epoch {epoch} and the request is of epoch "
+                f"{known}; ask for metadata again"
+            )
+        raise UnknownLeaderEpochError(
+            f"{self.topic_partition} is led in epoch {epoch} as far as this broker knows, and the "
+            f"request is of epoch {known}; try again"
+        )
+
+    # --- Role ---
+
+    def lead(
+        self, image: PartitionImage, *, broker: IsrMember, known_high_watermark: Offset
+    ) -> None:
+        """Begin to lead in the epoch that ``image`` gives.
+
+        ``known_high_watermark`` is what this broker knew last, as a follower or from its
+        checkpoint; it may lie outside the log.
+        """
+        log = self.log
+        end = log.log_end_offset
+        self._leader = PartitionLeader(
+            broker=broker,
+            replicas=frozenset(image.replicas),
+            isr=frozenset(image.in_sync_replicas),
+            leader_epoch=image.leader_epoch,
+            partition_epoch=image.partition_epoch,
+            log_end_offset=end,
+            durable_end_offset=log.recovery_point,
+            high_watermark=min(max(known_high_watermark, log.log_start_offset), end),
+            min_insync_replicas=self._settings.min_insync_replicas,
+            write_caching=self._settings.log.write_caching,
+            replica_lag_time_max_ms=REPLICA_LAG_TIME_MAX_MS,
+            now_ms=self._context.clock.now_ms(),
+        )
+        self._step(Tick())
+        if log.recovery_point < end:
+            self._context.flusher.request(self)
+
+    def isr_committed(self, image: PartitionImage) -> None:
+        """Hear from the metadata log about a partition that this broker goes on to lead."""
+        self._step(
+            IsrCommitted(
+                isr=frozenset(image.in_sync_replicas),
+                partition_epoch=PartitionEpoch(image.partition_epoch),
+            )
+        )
+
+    def resign(self, reason: OttlaError) -> None:
+        """Lead no more; whoever waits is told ``reason``."""
+        self._leader = None
+        self._stop_flush_timer()
+        waiters = self._context.waiters
+        waiters.commits.fail(self.topic_partition, reason)
+        waiters.reads.fail(self.topic_partition, reason)
+
+    def reconfigure(self, settings: PartitionSettings) -> None:
+        """Work with other settings from now on."""
+        self._settings = settings
+        self.log.reconfigure(settings.log)
+        if self._leader is None:
+            return
+        self._step(
+            SettingsChanged(
+                min_insync_replicas=settings.min_insync_replicas,
+                write_caching=settings.log.write_caching,
+            )
+        )
+        self._ask_for_flush()
+
+    # --- Appending ---
+
+    def append(self, batches: Sequence[RecordBatch], *, acks: int) -> Appended:
+        """Append checked batches as the leader; all of them, or none.
+
+        Raises:
+            NotLeaderOrFollowerError: another broker leads.
+            NotEnoughReplicasError: ``acks`` is all, and too few replicas are in sync.
+            StorageError: the disk failed, now or earlier.
+            OttlaError: the log refused them; see :meth:`PartitionLog.append`.
+        """
+        leader = self.leader
+        leader.check_can_append(acks)
+        context = self._context
+        context.directory.check_writable()
+        try:
+            appended = self.log.append(
+                batches, leader_epoch=leader.leader_epoch, now_ms=context.clock.wall_ms()
+            )
+        except StorageError as error:
+            context.directory.fail(error)
+            raise
+        if not appended.duplicate:
+            self._step(LocalAppended(self.log.log_end_offset))
+            self._ask_for_flush()
+        return appended
+
+    def _ask_for_flush(self) -> None:
+        """Have the log synced now, or later, as the settings say."""
+        config = self._settings.log
+        if not config.write_caching or self.log.unflushed_records >= config.flush_messages:
+            self._context.flusher.request(self)
+        elif config.flush_ms < INT64_MAX and self._flush_timer is None:
+            self._flush_timer = self._loop.call_later(config.flush_ms / 1000, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_timer = None
+        self._context.flusher.request(self)
+
+    def _stop_flush_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+
+    # --- The flusher's side ---
+
+    def flush(self) -> Offset:
+        """Sync the log; on the flusher's thread. See :class:`ottla.cluster.flusher.Flushable`."""
+        return self.log.flush()
+
+    def flushed(self, durable_end: Offset) -> None:
+        """Take note of what is durable, and commit it if nobody else counts."""
+        del durable_end  # the log may know of more by now
+        if self.log.recovery_point == self.log.log_end_offset:
+            self._stop_flush_timer()
+        if self._leader is not None:
+            self._step(LocalDurable(self.log.recovery_point))
+
+    def flush_failed(self, error: StorageError) -> None:
+        """Stop writes, and tell those who wait for their records to be committed."""
+        self._context.directory.fail(error)
+        self._context.waiters.commits.fail(self.topic_partition, error)
+
+    # --- The leader's state machine ---
+
+    def _step(self, event: Input) -> None:
+        for effect in self.leader.step(event, now_ms=self._context.clock.now_ms()):
+            self._perform(effect)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case AdvanceHighWatermark():
+                waiters = self._context.waiters
+                waiters.commits.advance(self.topic_partition, effect.high_watermark)
+                waiters.reads.advance(self.topic_partition, effect.high_watermark)
+            case ProposeIsr():
+                raise AssertionError(f"no replica fetches yet, so nobody joins or leaves: {effect}")
+            case _:
+                assert_never(effect)

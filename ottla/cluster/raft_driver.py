@@ -1,0 +1,227 @@
+"""Runs the consensus engine on a thread of its own, and lets the event loop talk to it.
+
+The engine blocks: it syncs its journal before it speaks, and a snapshot of many megabytes takes
+its time. So it has a thread, and everything that the engine is or calls stays on that thread.
+
+    event loop                         Raft thread
+    ----------                         -----------
+    propose(), barrier()          ──►  inbox, a queue of functions
+                                       drain it, tick the engine, note what came of it
+    futures are done,             ◄──  one call_soon_threadsafe for everything noted
+    the observer has the image
+
+Rules
+-----
+* The image of an entry reaches the observer before the future of its proposal is done, so whoever
+  awaits a proposal finds its consequences in the metadata cache.
+* The engine ticks after each drained inbox and at least every ``TICK_INTERVAL_MS``.
+* A failure of the engine ends the thread and comes out of :meth:`RaftDriver.run`, which is a
+  supervised task: the broker stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+from ottla.controller.raft.consensus import Consensus, Outcome, RoleChanged
+from ottla.model.errors import RequestTimedOutError, ThrottlingQuotaExceededError
+from ottla.model.image import ClusterImage
+from ottla.model.limits import METADATA_PROPOSALS_MAX
+
+TICK_INTERVAL_MS: Final = 20
+"""The engine's own bound; a proposal does not wait for it."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """How a proposal ended, and the state machine's answer if it was applied."""
+
+    outcome: Outcome
+    answer: bytes = b""
+
+
+class RaftObserver(Protocol):
+    """Who wants to know what the engine did. Called on the event loop."""
+
+    def image_applied(self, image: ClusterImage) -> None:
+        """The state machine has a new image; intermediate ones may have been left out."""
+
+    def role_changed(self, change: RoleChanged) -> None:
+        """The node's role, term or leader changed; every change is told, in order."""
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What one round of the Raft thread has to tell the event loop."""
+
+    roles: list[RoleChanged] = field(default_factory=list)
+    image: ClusterImage | None = None
+    answers: list[tuple[asyncio.Future[Proposed], Proposed]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.roles or self.image or self.answers)
+
+
+class RaftDriver:
+    """One node of the quorum, as seen from the event loop. Used by one event loop."""
+
+    def __init__(
+        self,
+        *,
+        start_engine: Callable[[], Consensus],
+        read_image: Callable[[], ClusterImage],
+        observer: RaftObserver,
+    ) -> None:
+        """Wire a node; ``start_engine`` and ``read_image`` are called on the Raft thread."""
+        self._start_engine = start_engine
+        self._read_image = read_image
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ottla-raft")
+        self._inbox: queue.SimpleQueue[Callable[[Consensus], None] | None] = queue.SimpleQueue()
+        self._started: asyncio.Future[None] = self._loop.create_future()
+        self._waiting: set[asyncio.Future[Proposed]] = set()
+        self._ended = False
+        # On the Raft thread only:
+        self._notes = _Notes()
+        self._image: ClusterImage | None = None
+        self._role: RoleChanged | None = None
+
+    # --- The event loop's side ---
+
+    async def run(self) -> None:
+        """Run the node until :meth:`stop`; raises what made the engine fail, if it fails."""
+        try:
+            await self._loop.run_in_executor(self._executor, self._drive)
+        finally:
+            self._ended = True
+            self.stop()  # if this task was cancelled, the thread has not heard of it
+            self._executor.shutdown(wait=False)
+            if not self._started.done():
+                self._started.cancel()
+            for future in self._waiting:
+                _finish(future, Proposed(Outcome.UNKNOWN))
+            self._waiting.clear()
+
+    async def wait_started(self) -> None:
+        """Wait until the engine has recovered its journal; cancelled if it could not."""
+        await asyncio.shield(self._started)
+
+    def stop(self) -> None:
+        """Close the engine, which answers what is outstanding; :meth:`run` then returns."""
+        self._inbox.put(None)
+
+    async def propose(self, entry: bytes, *, timeout_ms: int) -> Proposed:
+        """Propose ``entry`` and wait for the outcome.
+
+        Raises:
+            RequestTimedOutError: the outcome is not known in time; it may still be applied.
+            ThrottlingQuotaExceededError: too many proposals are waiting; nothing was proposed.
+        """
+        return await self._ask(
+            lambda engine, answered: engine.propose(entry, answered), timeout_ms=timeout_ms
+        )
+
+    async def barrier(self, *, timeout_ms: int) -> Proposed:
+        """Wait until everything committed before this call is applied here; as :meth:`propose`."""
+        return await self._ask(
+            lambda engine, answered: engine.barrier(answered), timeout_ms=timeout_ms
+        )
+
+    async def _ask(
+        self,
+        ask: Callable[[Consensus, Callable[[Outcome, bytes], None]], None],
+        *,
+        timeout_ms: int,
+    ) -> Proposed:
+        if self._ended:
+            return Proposed(Outcome.REFUSED)
+        if len(self._waiting) >= METADATA_PROPOSALS_MAX:
+            raise ThrottlingQuotaExceededError(
+                f"{METADATA_PROPOSALS_MAX} changes of metadata are waiting already; try again"
+            )
+        future: asyncio.Future[Proposed] = self._loop.create_future()
+        self._waiting.add(future)
+
+        def answered(outcome: Outcome, answer: bytes) -> None:
+            self._notes.answers.append((future, Proposed(outcome, answer)))
+
+        self._inbox.put(lambda engine: ask(engine, answered))
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await future
+        except TimeoutError:
+            raise RequestTimedOutError(
+                f"the metadata quorum did not answer within {timeout_ms} ms; the change may "
+                "still be made"
+            ) from None
+        finally:
+            self._waiting.discard(future)
+
+    def _deliver(self, notes: _Notes) -> None:
+        """Tell the event loop what happened in one round: images first, then answers."""
+        for change in notes.roles:
+            self._observer.role_changed(change)
+        if notes.image is not None:
+            self._observer.image_applied(notes.image)
+        for future, proposed in notes.answers:
+            _finish(future, proposed)
+
+    # --- The Raft thread's side ---
+
+    def _drive(self) -> None:
+        engine = self._start_engine()
+        self._loop.call_soon_threadsafe(_finish, self._started, None)
+        self._observe(engine)
+        try:
+            while self._drain_inbox(engine):
+                engine.tick()
+                self._observe(engine)
+        finally:
+            engine.close()
+            self._observe(engine)
+
+    def _drain_inbox(self, engine: Consensus) -> bool:
+        """Run what waits in the inbox, or wait one interval for it; false when it says stop."""
+        wait_s: float = TICK_INTERVAL_MS / 1000
+        # Bounded, so that a flood of proposals cannot keep the engine from ticking.
+        for _ in range(METADATA_PROPOSALS_MAX):
+            try:
+                item = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
+            except queue.Empty:
+                return True
+            if item is None:
+                return False
+            item(engine)
+            wait_s = 0.0
+        return True
+
+    def _observe(self, engine: Consensus) -> None:
+        """Note a change of role or image, and send all notes to the event loop at once."""
+        role = RoleChanged(engine.role, engine.term, engine.leader)
+        if role != self._role:
+            self._role = role
+            self._notes.roles.append(role)
+        image = self._read_image()
+        if image is not self._image:
+            self._image = image
+            self._notes.image = image
+        if self._notes.is_empty:
+            return
+        notes, self._notes = self._notes, _Notes()
+        self._loop.call_soon_threadsafe(self._deliver, notes)
+
+
+def _finish(future: asyncio.Future[T], result: T) -> None:
+    """Give a future its result, unless whoever waited for it has gone."""
+    if not future.done():
+        future.set_result(result)

@@ -1,0 +1,290 @@
+"""What one broker is told: every setting as a typed value, checked as a whole.
+
+A configuration begins as text by key, from wherever it was read (:mod:`ottla.config.sources`).
+:func:`broker_config` turns it into frozen values, one small class an area, or refuses it with
+*all* that is wrong at once: whoever sets up a broker should not have to start it five times to
+learn of five mistakes.
+
+Settings of topics stay text here (:attr:`BrokerConfig.values`). They turn into numbers together
+with what each topic sets itself, in
+:func:`~ottla.config.topic_settings.resolve_topic_settings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ottla.config.addresses import Address, parse_address
+from ottla.config.settings import SETTINGS, canonical_pair
+from ottla.model.errors import InvalidConfigError
+from ottla.model.ids import BrokerId
+
+
+class BadConfigurationError(Exception):
+    """The configuration is not one a broker can run with; ``problems`` are sentences."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """Who this broker is."""
+
+    node_id: BrokerId
+    rack: str
+    """Empty: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerConfig:
+    """Where it serves. Port 0 means any free port."""
+
+    grpc: Address
+    advertised: Address | None
+    """``None``: the address that ``grpc`` turned out to be."""
+    http: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """PEM files; nothing here has been read yet (:mod:`ottla.security.tls` does)."""
+
+    certificate: Path | None
+    key: Path | None
+    ca: Path | None
+    client_certificate_required: bool
+
+    @property
+    def enabled(self) -> bool:
+        """Whether gRPC is served over TLS."""
+        return self.certificate is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDefaults:
+    """Of a new topic that does not say otherwise."""
+
+    auto_create: bool
+    num_partitions: int
+    replication_factor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageConfig:
+    """Where the data is, and how often it is looked after."""
+
+    log_dir: Path
+    ephemeral: bool
+    """Nothing is synced."""
+
+    retention_check_interval_ms: int
+    checkpoint_interval_ms: int
+    producer_id_expiration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticsConfig:
+    """What the broker writes about itself to standard error."""
+
+    level: str
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    format: str
+    """``text`` or ``json``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """Everything one broker is told."""
+
+    node: NodeConfig
+    listeners: ListenerConfig
+    tls: TlsConfig
+    topics: TopicDefaults
+    storage: StorageConfig
+    diagnostics: DiagnosticsConfig
+    values: Mapping[str, str]
+    """What was set, by key in canonical form; a key that is missing has its default. This is the
+    ``broker_configs`` of :func:`~ottla.config.topic_settings.resolve_topic_settings`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribedSetting:
+    """One broker setting as DescribeConfigs answers it."""
+
+    key: str
+    value: str
+    default: str
+    is_default: bool
+    documentation: str
+
+
+def broker_config(
+    values: Mapping[str, str],
+    *,
+    origins: Mapping[str, str] | None = None,
+    default_log_dir: Path | None = None,
+) -> BrokerConfig:
+    """Check ``values`` and return them typed.
+
+    ``origins`` says where each key was found, for the sentences (``ottla.toml:3``).
+    ``default_log_dir`` is the directory of all brokers' data, in which ``broker-<node.id>`` is used
+    if ``log.dir`` is not set.
+
+    Raises :exc:`BadConfigurationError` with every problem that there is.
+    """
+    origins = origins or {}
+    problems: list[str] = []
+    canonical: dict[str, str] = {}
+    for key, text in values.items():
+        try:
+            known, value = canonical_pair(key, text)
+        except InvalidConfigError as error:
+            problems.append(f"{error}{_found(key, origins)}")
+        else:
+            canonical[known] = value
+    # A setting that was refused counts as not set below, so that it is reported once.
+    reader = _Reader(canonical)
+    if default_log_dir is None and not reader.text("log.dir"):
+        problems.append("log.dir is not set: it takes the directory that the broker keeps data in")
+    config = _assemble(reader, default_log_dir or Path())
+    problems.extend(
+        f"{problem.sentence}{_found(problem.key, origins)}"
+        for problem in _contradictions(config, reader)
+    )
+    if problems:
+        raise BadConfigurationError(problems)
+    return config
+
+
+def described_settings(config: BrokerConfig) -> list[DescribedSetting]:
+    """Every broker setting with the value in force, in the order of the table."""
+    return [
+        DescribedSetting(
+            key=row.key,
+            value=config.values.get(row.key, row.default),
+            default=row.default,
+            is_default=row.key not in config.values,
+            documentation=row.documentation,
+        )
+        for row in SETTINGS.values()
+    ]
+
+
+class _Reader:
+    """Canonical text by key, read as what it stands for."""
+
+    def __init__(self, canonical: Mapping[str, str]) -> None:
+        self.canonical = canonical
+
+    def text(self, key: str) -> str:
+        return self.canonical.get(key, SETTINGS[key].default)
+
+    def number(self, key: str) -> int:
+        return int(self.text(key))
+
+    def flag(self, key: str) -> bool:
+        return self.text(key) == "true"
+
+    def path(self, key: str) -> Path | None:
+        text = self.text(key)
+        return Path(text).expanduser() if text else None
+
+    def address(self, key: str) -> Address | None:
+        text = self.text(key)
+        return parse_address(text) if text else None
+
+
+def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
+    grpc, http = reader.address("grpc.listen"), reader.address("http.listen")
+    assert grpc is not None
+    assert http is not None
+    node_id = reader.number("node.id")
+    return BrokerConfig(
+        node=NodeConfig(node_id=BrokerId(node_id), rack=reader.text("broker.rack")),
+        listeners=ListenerConfig(
+            grpc=grpc, advertised=reader.address("grpc.advertised"), http=http
+        ),
+        tls=TlsConfig(
+            certificate=reader.path("ssl.certificate.location"),
+            key=reader.path("ssl.key.location"),
+            ca=reader.path("ssl.ca.location"),
+            client_certificate_required=reader.text("ssl.client.auth") == "required",
+        ),
+        topics=TopicDefaults(
+            auto_create=reader.flag("auto.create.topics.enable"),
+            num_partitions=reader.number("num.partitions"),
+            replication_factor=reader.number("default.replication.factor"),
+        ),
+        storage=StorageConfig(
+            log_dir=reader.path("log.dir") or default_log_dir / f"broker-{node_id}",
+            ephemeral=reader.flag("log.ephemeral"),
+            retention_check_interval_ms=reader.number("log.retention.check.interval.ms"),
+            checkpoint_interval_ms=reader.number("log.flush.offset.checkpoint.interval.ms"),
+            producer_id_expiration_ms=reader.number("producer.id.expiration.ms"),
+        ),
+        diagnostics=DiagnosticsConfig(
+            level=reader.text("diagnostics.level"), format=reader.text("diagnostics.format")
+        ),
+        values=reader.canonical,
+    )
+
+
+class _Problem(NamedTuple):
+    key: str
+    """Where the reader should look."""
+    sentence: str
+
+
+def _contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[_Problem]:
+    """Say which settings are fine alone and not together."""
+    listeners = config.listeners
+    yield from _tls_contradictions(config.tls)
+    if (advertised := listeners.advertised) and (advertised.is_wildcard or not advertised.port):
+        yield _Problem(
+            "grpc.advertised",
+            f"grpc.advertised cannot be '{advertised}': it takes an address that clients can "
+            "connect to, not every address and not port 0",
+        )
+    if listeners.grpc.port and listeners.grpc == listeners.http:
+        yield _Problem(
+            "http.listen",
+            f"http.listen and grpc.listen cannot both be '{listeners.http}': give one of them "
+            "another port",
+        )
+    replicas, needed = config.topics.replication_factor, reader.number("min.insync.replicas")
+    if needed > replicas:
+        yield _Problem(
+            "min.insync.replicas",
+            f"min.insync.replicas cannot be '{needed}' while default.replication.factor is "
+            f"{replicas}: every write with acks=all would be refused",
+        )
+
+
+def _tls_contradictions(tls: TlsConfig) -> Iterator[_Problem]:
+    if tls.certificate is not None and tls.key is None:
+        yield _Problem(
+            "ssl.certificate.location",
+            "ssl.certificate.location is set and ssl.key.location is not: a certificate needs "
+            "its private key",
+        )
+    if tls.key is not None and tls.certificate is None:
+        yield _Problem(
+            "ssl.key.location",
+            "ssl.key.location is set and ssl.certificate.location is not: a private key needs "
+            "its certificate",
+        )
+    if tls.client_certificate_required and not (tls.enabled and tls.ca is not None):
+        yield _Problem(
+            "ssl.client.auth",
+            "ssl.client.auth cannot be 'required' without ssl.certificate.location, "
+            "ssl.key.location and ssl.ca.location",
+        )
+
+
+def _found(key: str, origins: Mapping[str, str]) -> str:
+    return f" ({origins[key]})" if key in origins else ""

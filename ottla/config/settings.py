@@ -1,0 +1,302 @@
+"""The one table of broker settings: parsing, the page in docs/ and DescribeConfigs read it.
+
+A row is a key, what it takes, its default and a sentence or two on its effect. Three kinds of
+row meet here:
+
+* the broker's own, in the order in which a reader wants to meet them: what changes behaviour
+  first, what only tunes it last;
+* for each setting of a topic, the broker's default for topics that do not set it. These
+  rows are derived from :data:`~ottla.config.topic_settings.TOPIC_SETTINGS`;
+* Kafka's coarser units of some of those (:data:`UNIT_ROWS`), e.g. ``log.retention.hours``: only
+  another way of writing the row in milliseconds.
+
+Text that a row does not take is refused with :exc:`~ottla.model.errors.InvalidConfigError`, whose
+message has the key, the value and what it takes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from ottla.config.topic_settings import INT32_MAX, TOPIC_SETTINGS, TopicSetting
+from ottla.config.values import (
+    Choice,
+    FilePath,
+    Flag,
+    HostPort,
+    Kind,
+    Multiple,
+    Number,
+    Text,
+    TopicDefault,
+)
+from ottla.model.errors import InvalidConfigError
+from ottla.model.limits import PARTITIONS_PER_TOPIC_MAX, REPLICATION_FACTOR_MAX
+
+
+class Section(Enum):
+    """The part of the page that a setting stands in; the value is its heading."""
+
+    NODE = "This broker"
+    LISTENERS = "Addresses"
+    TLS = "TLS"
+    TOPICS = "New topics"
+    TOPIC_DEFAULTS = "Defaults of topic settings"
+    STORAGE = "Housekeeping"
+    DIAGNOSTICS = "Diagnostics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSetting:
+    """One row of the table."""
+
+    key: str
+    section: Section
+    kind: Kind
+    default: str
+    """In canonical form; empty means "not set" for text, paths and addresses."""
+    documentation: str
+    """Effect and unit, in one or two sentences."""
+
+    def canonical(self, text: str) -> str:
+        """Return ``text`` in the one form that equal values share.
+
+        Raises :exc:`InvalidConfigError` if it is not a value that this setting takes.
+        """
+        return _canonical(self.key, self.kind, text)
+
+
+def _canonical(key: str, kind: Kind, text: str) -> str:
+    text = text.strip()
+    if (value := kind.canonical(text)) is None:
+        raise InvalidConfigError(f"{key} cannot be {text!r}: it takes {kind.takes}")
+    return value
+
+
+_OWN_ROWS: Final = (
+    BrokerSetting(
+        key="node.id",
+        section=Section.NODE,
+        kind=Number(maximum=INT32_MAX),
+        default="0",
+        documentation="Number of this broker in its cluster. A data directory belongs to the "
+        "broker that made it and is refused to another.",
+    ),
+    BrokerSetting(
+        key="broker.rack",
+        section=Section.NODE,
+        kind=Text(),
+        default="",
+        documentation="Name of the place that fails as a whole with this broker: a rack, a zone, a "
+        "machine. Clients see it in the metadata.",
+    ),
+    BrokerSetting(
+        key="log.dir",
+        section=Section.NODE,
+        kind=FilePath(),
+        default="",
+        documentation="Directory of everything this broker keeps. Not set: `broker-<node.id>` in "
+        "`$XDG_DATA_HOME/ottla`, or in `~/.local/share/ottla` without that variable.",
+    ),
+    BrokerSetting(
+        key="log.ephemeral",
+        section=Section.NODE,
+        kind=Flag(),
+        default="false",
+        documentation="true: nothing is synced to disk, so that a crash of the machine may lose "
+        "any of it. For tests; `ottla up --ephemeral` sets it, on a directory that it removes.",
+    ),
+    BrokerSetting(
+        key="grpc.listen",
+        section=Section.LISTENERS,
+        kind=HostPort(),
+        default="127.0.0.1:7092",
+        documentation="Where the gRPC API is served. Port 0 takes any free port; host 0.0.0.0 "
+        "opens it to other machines.",
+    ),
+    BrokerSetting(
+        key="grpc.advertised",
+        section=Section.LISTENERS,
+        kind=HostPort(optional=True),
+        default="",
+        documentation="Where clients are told to connect, if that differs from `grpc.listen`: "
+        "behind a proxy, in a container. Not set: the listening address, or the machine's name if "
+        "that is every address.",
+    ),
+    BrokerSetting(
+        key="http.listen",
+        section=Section.LISTENERS,
+        kind=HostPort(),
+        default="127.0.0.1:8092",
+        documentation="Where `/metrics`, `/healthz` and `/readyz` are served. Port 0 takes any "
+        "free port.",
+    ),
+    BrokerSetting(
+        key="ssl.certificate.location",
+        section=Section.TLS,
+        kind=FilePath(),
+        default="",
+        documentation="PEM file with the broker's certificate, followed by those of the "
+        "authorities between it and the root. Set it together with `ssl.key.location` to serve "
+        "gRPC over TLS; not set: plain text.",
+    ),
+    BrokerSetting(
+        key="ssl.key.location",
+        section=Section.TLS,
+        kind=FilePath(),
+        default="",
+        documentation="PEM file with the private key of `ssl.certificate.location`, without a "
+        "password.",
+    ),
+    BrokerSetting(
+        key="ssl.ca.location",
+        section=Section.TLS,
+        kind=FilePath(),
+        default="",
+        documentation="PEM file with the certificates of the authorities that clients' "
+        "certificates are checked against.",
+    ),
+    BrokerSetting(
+        key="ssl.client.auth",
+        section=Section.TLS,
+        kind=Choice(("none", "required")),
+        default="none",
+        documentation="required: only clients with a certificate of `ssl.ca.location` may connect "
+        "(mutual TLS).",
+    ),
+    BrokerSetting(
+        key="auto.create.topics.enable",
+        section=Section.TOPICS,
+        kind=Flag(),
+        default="true",
+        documentation="Whether a topic that a client asks for and that does not exist is created, "
+        "with the defaults below, if the client allows it.",
+    ),
+    BrokerSetting(
+        key="num.partitions",
+        section=Section.TOPICS,
+        kind=Number(minimum=1, maximum=PARTITIONS_PER_TOPIC_MAX, unit="partitions"),
+        default="1",
+        documentation="Partitions of a new topic that does not say how many.",
+    ),
+    BrokerSetting(
+        key="default.replication.factor",
+        section=Section.TOPICS,
+        kind=Number(minimum=1, maximum=REPLICATION_FACTOR_MAX, unit="replicas"),
+        default="1",
+        documentation="Replicas of each partition of a new topic that does not say how many. It "
+        "cannot be more than there are brokers.",
+    ),
+    BrokerSetting(
+        key="log.retention.check.interval.ms",
+        section=Section.STORAGE,
+        kind=Number(minimum=1, unit="ms"),
+        default="300000",
+        documentation="How often logs are looked at for segments that may be deleted.",
+    ),
+    BrokerSetting(
+        key="log.flush.offset.checkpoint.interval.ms",
+        section=Section.STORAGE,
+        kind=Number(minimum=1, unit="ms"),
+        default="60000",
+        documentation="How often the recovery points are written down. Recovery after a crash "
+        "reads the segments past them, so less means a faster start.",
+    ),
+    BrokerSetting(
+        key="producer.id.expiration.ms",
+        section=Section.STORAGE,
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="ms"),
+        default="86400000",
+        documentation="How long a partition remembers an idempotent producer that sends nothing. "
+        "A retry that comes later than this is not recognised.",
+    ),
+    BrokerSetting(
+        key="diagnostics.level",
+        section=Section.DIAGNOSTICS,
+        kind=Choice(("debug", "info", "warning", "error")),
+        default="info",
+        documentation="The least important events that the broker writes to standard error.",
+    ),
+    BrokerSetting(
+        key="diagnostics.format",
+        section=Section.DIAGNOSTICS,
+        kind=Choice(("text", "json")),
+        default="text",
+        documentation="One event a line, for people (text) or for programs (json).",
+    ),
+)
+
+
+def _topic_default(row: TopicSetting) -> BrokerSetting:
+    return BrokerSetting(
+        key=row.synonym,
+        section=Section.TOPIC_DEFAULTS,
+        kind=TopicDefault(replace(row, key=row.synonym), row.key),
+        default=row.default,
+        documentation=row.documentation,
+    )
+
+
+SETTINGS: Final[Mapping[str, BrokerSetting]] = {
+    row.key: row for row in (*_OWN_ROWS, *map(_topic_default, TOPIC_SETTINGS.values()))
+}
+"""By key; the broker's own in reading order, then the defaults of topics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRow:
+    """A second way of writing a setting that is in milliseconds."""
+
+    key: str
+    means: str
+    """The key in milliseconds."""
+    kind: Multiple
+
+
+def _unit_row(key: str, means: str, unit_ms: int) -> UnitRow:
+    target = SETTINGS[means].kind
+    assert isinstance(target, TopicDefault), means
+    return UnitRow(
+        key=key, means=means, kind=Multiple(target, unit=key.rpartition(".")[2], unit_ms=unit_ms)
+    )
+
+
+UNIT_ROWS: Final[Mapping[str, UnitRow]] = {
+    row.key: row
+    for row in (
+        _unit_row("log.retention.minutes", "log.retention.ms", 60_000),
+        _unit_row("log.retention.hours", "log.retention.ms", 3_600_000),
+        _unit_row("log.roll.hours", "log.roll.ms", 3_600_000),
+    )
+}
+"""By key, the finer unit of one setting before the coarser."""
+
+SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    means: (means, *(row.key for row in UNIT_ROWS.values() if row.means == means))
+    for means in {row.means: None for row in UNIT_ROWS.values()}
+}
+"""By key in milliseconds: the keys that set it, the finest unit first."""
+
+
+def canonical_pair(key: str, text: str) -> tuple[str, str]:
+    """Check one setting; return its key in :data:`SETTINGS` and the value in canonical form.
+
+    Raises :exc:`InvalidConfigError` for an unknown key, naming the nearest that there is, and for
+    a value that it does not take.
+    """
+    if (setting := SETTINGS.get(key)) is not None:
+        return key, setting.canonical(text)
+    if (row := UNIT_ROWS.get(key)) is not None:
+        return row.means, _canonical(key, row.kind, text)
+    raise InvalidConfigError(f"unknown setting {key!r}; {_advice(key)}")
+
+
+def _advice(key: str) -> str:
+    if (topic_setting := TOPIC_SETTINGS.get(key)) is not None:
+        return f"the default for all topics is {topic_setting.synonym}"
+    nearest = difflib.get_close_matches(key, [*SETTINGS, *UNIT_ROWS], n=1)
+    return f"did you mean {nearest[0]}?" if nearest else "docs/configuration.md lists them all"
