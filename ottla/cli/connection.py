@@ -24,6 +24,9 @@ BOOTSTRAP_DEFAULT: Final = "127.0.0.1:7092"
 
 CLIENT_ID: Final = "ottla-cli"
 
+CONNECT_TIMEOUT_MS: Final = 3_000
+"""A broker that is just starting is ready within one second; a person does not wait for ten."""
+
 _PROTOCOLS: Final[Mapping[bool | None, Literal["SSL", "PLAINTEXT"] | None]] = {
     None: None,
     True: "SSL",
@@ -58,6 +61,7 @@ class Connection:
         """Return keyword arguments for any client of :mod:`ottla.client`."""
         return {
             "client_id": CLIENT_ID,
+            "connect_timeout_ms": CONNECT_TIMEOUT_MS,
             "security_protocol": _PROTOCOLS[self.ssl],
             "ssl_ca_location": self.ssl_ca_location,
             "ssl_certificate_location": self.ssl_certificate_location,

@@ -30,6 +30,10 @@ class LazyGroup(click.Group):
         super().__init__(*arguments, **keywords)
         self._commands_by_name = commands_by_name
 
+    def get_short_help(self, name: str) -> str:
+        """Return the line about a subcommand in the list of all."""
+        return self._commands_by_name[name].short_help
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order given."""
         del ctx
@@ -53,12 +57,9 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in self._commands_by_name and not name.startswith("-"):
             nearest = difflib.get_close_matches(name, self._commands_by_name, n=1)
-            hint = (
-                f"did you mean {nearest[0]!r}?"
-                if nearest
-                else "there is " + ", ".join(self._commands_by_name)
-            )
-            ctx.fail(f"there is no command {name!r}; {hint}")
+            known = ", ".join(self._commands_by_name)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"there is {known}"
+            ctx.fail(f"there is no command {name!r} ({hint})")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

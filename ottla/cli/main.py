@@ -74,35 +74,50 @@ def cli(context: click.Context, connection: Connection) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    _fill_standard_descriptors()
+    _fill_standard_streams()
     status = run(sys.argv[1:] if arguments is None else arguments)
-    # Python flushes standard output once more at exit, and would complain if nobody reads it.
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stdout.flush()
-        sys.exit(status)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(READER_GONE)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"cannot write to standard output: {error.strerror}")
+        status = READER_GONE if isinstance(error, BrokenPipeError) else 1
+        # Python flushes once more at exit, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return its exit status, having said why if it is not 0."""
     try:
         status: object = cli.main(args=list(arguments), prog_name="ottla", standalone_mode=False)
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "ottla"
-        _complain(f"{error.format_message().rstrip('.')}; see '{command} --help'")
-        return error.exit_code
-    except click.ClickException as error:
-        _complain(error.format_message())
-        return error.exit_code
-    except OttlaError as error:
-        _complain(str(error))
-        return 1
-    except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
-    except BrokenPipeError:
-        return READER_GONE
+    except (click.ClickException, click.Abort, OttlaError, OSError, KeyboardInterrupt) as error:
+        return _explained(error)
+    except SystemExit:
+        return READER_GONE  # click turns a broken pipe into this, and nothing else
     return status if isinstance(status, int) else 0
+
+
+def _explained(error: BaseException) -> int:
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            status = error.exit_code
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "ottla"
+            _complain(f"{error.format_message().rstrip('.')}; see '{command} --help'")
+            status = error.exit_code
+        case click.ClickException():
+            _complain(error.format_message())
+            status = error.exit_code
+        case OttlaError():
+            _complain(str(error))
+            status = 1
+        case click.Abort() | KeyboardInterrupt():
+            status = INTERRUPTED
+        case _:
+            raise error  # a bug, not the world: show where
+    return status
 
 
 def _complain(text: str) -> None:
@@ -111,13 +126,15 @@ def _complain(text: str) -> None:
             print(f"ottla: {line}", file=sys.stderr)
 
 
-def _fill_standard_descriptors() -> None:
+def _fill_standard_streams() -> None:
     """Put ``/dev/null`` where a standard stream is closed.
 
     Otherwise the next file or socket takes its number, and prints and errors go into that.
     """
-    for descriptor in range(3):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
-            os.fstat(descriptor)
+            os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            opened = os.open(os.devnull, os.O_RDWR)
+            assert opened == number, "the lowest free descriptor"
+            setattr(sys, name, os.fdopen(opened, "r" if number == 0 else "w"))

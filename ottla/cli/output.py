@@ -12,8 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ottla.cli.failure import CommandError
+
 _THOUSAND: Final = 1_000
 _TABS: Final = str.maketrans("\t\n\r", "   ")
+
+
+class ByteCount(int):
+    """A number of bytes: people see ``1.5 MB``, programs the number."""
 
 
 def print_json(document: object) -> None:
@@ -50,6 +56,21 @@ def print_facts(facts: Mapping[str, object]) -> None:
         print(f"{name:<{width}}  {_cell(value)}")
 
 
+def write_output(content: bytes) -> None:
+    """Write to standard output and see it through.
+
+    Raises :exc:`BrokenPipeError` if nobody reads any more, :exc:`CommandError` if it cannot be
+    written for another reason.
+    """
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"cannot write to standard output: {error.strerror}") from error
+
+
 def say(text: str) -> None:
     """Tell a person something about the work."""
     print(text, file=sys.stderr)
@@ -65,4 +86,6 @@ def as_size(size_bytes: float) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, ByteCount):
+        return as_size(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

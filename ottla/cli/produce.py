@@ -61,6 +61,7 @@ def _parse_separator(
 @click.option(
     "--partition",
     type=click.IntRange(min=0),
+    metavar="N",
     help="Partition for every record.  [default: by key; without one, spread evenly]",
 )
 @click.option(

@@ -59,11 +59,18 @@ def encode_record(
         "partition": partition,
         "offset": offset,
         "timestamp_ms": timestamp_ms,
+        **encode_fields(key, value, headers),
     }
+    return json.dumps(document, ensure_ascii=False)
+
+
+def encode_fields(key: bytes | None, value: bytes | None, headers: Headers) -> dict[str, object]:
+    """Return what JSON has for the content of a record."""
+    document: dict[str, object] = {}
     _put(document, "key", key)
     _put(document, "value", value)
     document["headers"] = [_header(name, content) for name, content in headers]
-    return json.dumps(document, ensure_ascii=False)
+    return document
 
 
 def decode_record(line: bytes) -> InputRecord:

@@ -57,7 +57,7 @@ def run_sending(sending: Sending, connection: Connection) -> int:
 class _Sender:
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
-        self._reader = LineReader(sys.stdin.fileno() if sys.stdin else 0)
+        self._reader = LineReader(sys.stdin.fileno())
         self._progress = Progress("sending")
         self._lines_read = 0
         self._is_interrupted = False
@@ -73,7 +73,7 @@ class _Sender:
         ) as producer:
             await producer.partitions_for(sending.topic)
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
-            if sys.stdin is not None and sys.stdin.isatty():
+            if sys.stdin.isatty():
                 say("One record a line; Ctrl-D ends the input.")
             with self._progress:
                 try:

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from ottla.client.delivery import Appended, ProducerBatch, RecordHandle
 from ottla.client.errors import BufferFullError, DeliveryTimeoutError
@@ -31,6 +31,8 @@ from ottla.client.settings import ProducerSettings
 from ottla.model.errors import MessageTooLargeError, OttlaError, UnknownTopicOrPartitionError
 from ottla.model.ids import TopicPartition
 from ottla.record.builder import BatchBuilder, Headers, size_upper_bound
+
+Handle = TypeVar("Handle", bound=RecordHandle)
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class TopicQueues:
         return self.queues[partition]
 
 
-class Accumulator:
+class Accumulator(Generic[Handle]):
     """See above.
 
     Args:
@@ -109,7 +111,7 @@ class Accumulator:
         *,
         wake: Callable[[], None],
         settled: Callable[[], None],
-        handle_type: type[RecordHandle],
+        handle_type: type[Handle],
     ) -> None:
         self.lock = threading.Lock()
         self.identity = ProducerIdentity()
@@ -149,7 +151,7 @@ class Accumulator:
         headers: Headers,
         partition: int | None,
         timestamp_ms: int,
-    ) -> RecordHandle:
+    ) -> Handle:
         """Add a record to the batch that it will travel in.
 
         Raises:
@@ -217,7 +219,7 @@ class Accumulator:
         value: bytes | None,
         headers: Headers,
         timestamp_ms: int,
-    ) -> RecordHandle:
+    ) -> Handle:
         """Append to a batch that is opened for it (or that keyed records opened meanwhile)."""
         batch = queue.open_batch
         if batch is not None:

@@ -65,7 +65,7 @@ class Consumer:
             check_topic_name(topic)
         self._topics = tuple(dict.fromkeys(topics))
         self._session: _Session | None = None
-        self._closed_because = "it was not started; call 'await consumer.start()' first"
+        self._is_stopped = False
 
     async def start(self) -> None:
         """Connect, and find where to begin to read the topics that were named.
@@ -77,9 +77,15 @@ class Consumer:
             NoBrokersAvailableError: no broker answered within ``connect_timeout_ms``.
             UnknownTopicOrPartitionError: there is no such topic.
             AccessDeniedError: a broker does not let this client in.
+            ClientClosedError: the consumer was stopped; make a new one.
             OttlaError: something else that will not pass keeps a topic from being read.
+
+        No error if started before.
         """
-        assert self._session is None, "a consumer is started once"
+        if self._session is not None:
+            return
+        if self._is_stopped:
+            raise ClientClosedError("the consumer was stopped; make a new one")
         session = _Session(self._settings, self._topics)
         try:
             await session.start()
@@ -91,7 +97,7 @@ class Consumer:
     async def stop(self) -> None:
         """Disconnect, and forget what was fetched ahead. No error if stopped before."""
         session, self._session = self._session, None
-        self._closed_because = "it was stopped"
+        self._is_stopped = True
         if session is not None:
             await session.stop()
 
@@ -154,28 +160,40 @@ class Consumer:
             if taken:
                 return taken
             fetcher.raise_errors(again=True)
+            if _now_ms() >= deadline_ms:
+                # Who polls without patience must let the fetching go on all the same.
+                await asyncio.sleep(0)
+                return fetcher.take(records_max)
             try:
-                async with asyncio.timeout(max(0.0, deadline_ms - _now_ms()) / 1000):
+                async with asyncio.timeout((deadline_ms - _now_ms()) / 1000):
                     await fetcher.wait_for_news()
             except TimeoutError:
-                return fetcher.take(records_max)
+                continue
 
     def __aiter__(self) -> AsyncIterator[ConsumerRecord]:
         return self
 
     async def __anext__(self) -> ConsumerRecord:
         """Return the next record; the iteration ends when the consumer is stopped."""
-        if self._session is None and self._closed_because == "it was stopped":
-            raise StopAsyncIteration
-        return await self.getone()
+        try:
+            return await self.getone()
+        except ClientClosedError:
+            if self._is_stopped:
+                raise StopAsyncIteration from None
+            raise
 
     async def batches(self) -> AsyncIterator[list[ConsumerRecord]]:
         """Iterate over records in pieces: each of one partition, in order, not empty.
 
         A piece has at most ``max_poll_records``. Positions are behind what was handed out.
         """
-        while self._session is not None:
-            taken = await self.getmany(timeout_ms=_A_WHILE_MS)
+        while True:
+            try:
+                taken = await self.getmany(timeout_ms=_A_WHILE_MS)
+            except ClientClosedError:
+                if self._is_stopped:
+                    return
+                raise
             for records in taken.values():
                 yield records
 
@@ -334,7 +352,12 @@ class Consumer:
     def _usable(self) -> Fetcher:
         session = self._session
         if session is None:
-            raise ClientClosedError(f"the consumer cannot be used: {self._closed_because}")
+            if self._is_stopped:
+                raise ClientClosedError("the consumer was stopped; make a new one")
+            raise ClientClosedError(
+                "the consumer is not running; call 'await consumer.start()' first, or use "
+                "'async with'"
+            )
         failure = session.fetcher.failure
         if failure is not None:
             raise failure.with_traceback(None)
@@ -432,7 +455,7 @@ class _Session:
 
 
 _A_WHILE_MS = 60_000
-"""How long ``batches`` waits before it looks whether the consumer was stopped."""
+"""How long ``batches`` waits at a time; it waits again if nothing has come."""
 
 
 def _now_ms() -> float:

@@ -175,7 +175,7 @@ class RecordHandle:
 
     def __await__(self) -> Generator[object, None, RecordMetadata]:
         if self.batch.outcome is None:
-            yield from _outcome_of(self.batch).__await__()
+            yield from wait_for_outcome(self.batch).__await__()
         return self.result()
 
     @property
@@ -233,7 +233,7 @@ class RecordHandle:
         return f"<{type(self).__name__} {self._index} of {self.batch!r}>"
 
 
-async def _outcome_of(batch: ProducerBatch) -> None:
+async def wait_for_outcome(batch: ProducerBatch) -> None:
     """Wait until the batch has an outcome."""
     waiter = asyncio.get_running_loop().create_future()
 

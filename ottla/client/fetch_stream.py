@@ -100,9 +100,7 @@ class FetchStream:
         Not before a quarter is missing: otherwise every batch taken would cost a message. A debt
         is paid on top, because the batch that made it is counted where it is held.
         """
-        held_bytes = sum(
-            reader.buffered_bytes for reader in self.readers.values() if not reader.is_paused
-        )
+        held_bytes = sum(reader.buffered_bytes for reader in self.readers.values())
         room_bytes = share_bytes - held_bytes - max(0, self.credit_bytes)
         if room_bytes >= max(1, share_bytes // 4):
             granted_bytes = room_bytes - min(0, self.credit_bytes)

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from ottla.client.consumer_record import ConsumerRecord
-from ottla.client.serialization import from_bytes
+from ottla.client.serialization import DeserializationPlace
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import CorruptMessageError, OttlaError
 from ottla.model.ids import TopicPartition
@@ -157,28 +157,23 @@ class PartitionReader:
         begin = self.position
         assert begin is not None
         timestamp_type = batch.header.timestamp_type
-        key_deserializer = self._settings.key_deserializer
-        value_deserializer = self._settings.value_deserializer
-        is_plain = key_deserializer is None and value_deserializer is None
-        for offset, timestamp_ms, key, value, headers in iterate_records(batch):
-            if offset < begin:
-                continue
-            if is_plain:
+        key_of = self._settings.key_deserializer
+        value_of = self._settings.value_deserializer
+        with DeserializationPlace(self.topic_partition) as place:
+            for offset, timestamp_ms, key, value, headers in iterate_records(batch):
+                if offset < begin:
+                    continue
+                place.offset = offset
                 yield ConsumerRecord(
-                    topic, partition, offset, timestamp_ms, timestamp_type, key, value, headers
+                    topic,
+                    partition,
+                    offset,
+                    timestamp_ms,
+                    timestamp_type,
+                    key if key_of is None or key is None else key_of(key),
+                    value if value_of is None or value is None else value_of(value),
+                    headers,
                 )
-                continue
-            place = (self.topic_partition, offset)
-            yield ConsumerRecord(
-                topic,
-                partition,
-                offset,
-                timestamp_ms,
-                timestamp_type,
-                from_bytes("key", key, key_deserializer, place),
-                from_bytes("value", value, value_deserializer, place),
-                headers,
-            )
 
     def __repr__(self) -> str:
         return (

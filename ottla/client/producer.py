@@ -57,18 +57,24 @@ class Producer:
         self._settings = read_settings(ProducerSettings, bootstrap_servers, options)
         self._key_serializer = self._settings.key_serializer
         self._value_serializer = self._settings.value_serializer
-        self._session: ProducerSession | None = None
-        self._closed_because = "it was not started; call 'await producer.start()' first"
+        self._session: ProducerSession[RecordHandle] | None = None
+        self._is_stopped = False
 
     async def start(self) -> None:
         """Connect, and get a producer id from the cluster unless idempotence is off.
+
+        No error if started before.
 
         Raises:
             NoBrokersAvailableError: no broker answered within ``connect_timeout_ms``.
             AccessDeniedError: a broker does not let this client in.
             InvalidConfigError: a TLS file cannot be read.
+            ClientClosedError: the producer was stopped; make a new one.
         """
-        assert self._session is None, "a producer is started once"
+        if self._session is not None:
+            return
+        if self._is_stopped:
+            raise self._why_not()
         self._session = await ProducerSession.start(self._settings, RecordHandle)
 
     async def stop(self) -> None:
@@ -78,7 +84,7 @@ class Producer:
         stopped before.
         """
         session, self._session = self._session, None
-        self._closed_because = "it was stopped"
+        self._is_stopped = True
         if session is not None:
             await session.stop()
 
@@ -279,7 +285,7 @@ class Producer:
 
     # --- Inside -----------------------------------------------------------------------
 
-    def _usable(self) -> ProducerSession:
+    def _usable(self) -> ProducerSession[RecordHandle]:
         session = self._session
         if session is None or session.failure is not None:
             raise self._why_not()
@@ -288,4 +294,8 @@ class Producer:
     def _why_not(self) -> OttlaError:
         if self._session is not None and self._session.failure is not None:
             return self._session.failure.with_traceback(None)
-        return ClientClosedError(f"the producer cannot be used: {self._closed_because}")
+        if self._is_stopped:
+            return ClientClosedError("the producer was stopped; make a new one")
+        return ClientClosedError(
+            "the producer is not running; call 'await producer.start()' first, or use 'async with'"
+        )

@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Generic
 
-from ottla.client.accumulator import Accumulator, ProducerIdentity, TopicQueues
+from ottla.client.accumulator import Accumulator, Handle, ProducerIdentity, TopicQueues
 from ottla.client.any_broker import call_any_broker
 from ottla.client.connections import Connections
 from ottla.client.delivery import RecordHandle
@@ -33,10 +34,10 @@ class _Waiter:
     woken: asyncio.Future[None]
 
 
-class ProducerSession:
+class ProducerSession(Generic[Handle]):
     """Connected, and able to send. Made by :meth:`start`."""
 
-    def __init__(self, settings: ProducerSettings, handle_type: type[RecordHandle]) -> None:
+    def __init__(self, settings: ProducerSettings, handle_type: type[Handle]) -> None:
         self._settings = settings
         self._handle_type = handle_type
         self._connections = Connections(settings)
@@ -55,8 +56,8 @@ class ProducerSession:
 
     @classmethod
     async def start(
-        cls, settings: ProducerSettings, handle_type: type[RecordHandle]
-    ) -> ProducerSession:
+        cls, settings: ProducerSettings, handle_type: type[Handle]
+    ) -> ProducerSession[Handle]:
         """Connect, and get a producer id; raises as :meth:`ottla.client.Producer.start`."""
         session = cls(settings, handle_type)
         try:
@@ -102,7 +103,7 @@ class ProducerSession:
         headers: Headers,
         partition: int | None,
         timestamp_ms: int,
-    ) -> RecordHandle:
+    ) -> Handle:
         """Append as soon as there is memory, within ``max_block_ms``."""
         deadline_ms = _now_ms() + self._settings.max_block_ms
         needed_bytes = size_upper_bound(key, value, headers)

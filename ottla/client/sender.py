@@ -44,7 +44,7 @@ class Sender:
 
     def __init__(
         self,
-        accumulator: Accumulator,
+        accumulator: Accumulator[Any],
         connections: Connections,
         metadata: MetadataCache,
         settings: ProducerSettings,
@@ -228,10 +228,11 @@ class Sender:
         self._loop.call_later(delay_ms / 1000, self._end_back_off, queue)
 
     def _end_back_off(self, queue: PartitionQueue) -> None:
-        if self.failure is None:
+        # A millisecond of tolerance: timers may ring a little early. A later failure has set a
+        # later time, and a timer of its own.
+        if self.failure is None and queue.retry_at_ms <= self._loop.time() * 1000 + 1:
             with self._accumulator.lock:
-                # The timer may ring a little before the time that it was set to.
-                queue.retry_at_ms = min(queue.retry_at_ms, self._loop.time() * 1000)
+                queue.retry_at_ms = 0
                 self._route(queue)
 
     def _set_timer(self, next_ms: float | None) -> None:

@@ -6,8 +6,12 @@ reads the topic needs to know how.
 
 from __future__ import annotations
 
+from types import TracebackType
+from typing import Self
+
 from ottla.client.errors import DeserializationError
-from ottla.client.settings import Deserializer, Serializer
+from ottla.client.settings import Serializer
+from ottla.model.errors import OttlaError
 from ottla.model.ids import TopicPartition
 
 
@@ -33,28 +37,29 @@ def to_bytes(name: str, content: object, serializer: Serializer | None) -> bytes
     raise TypeError(f"{name}_serializer returned {type(made).__name__}; it must return bytes")
 
 
-def from_bytes(
-    name: str,
-    content: bytes | None,
-    deserializer: Deserializer | None,
-    place: tuple[TopicPartition, int],
-) -> object:
-    """Return what the deserializer makes of a key or a value; null stays null.
+class DeserializationPlace:
+    """A context that gives whatever a deserializer raises a place in the log.
 
-    Raises :exc:`DeserializationError`, with the place of the record, from whatever the
-    deserializer raises.
+    Set ``offset`` as the records go by. Errors of our own pass through.
     """
-    if content is None or deserializer is None:
-        return content
-    try:
-        return deserializer(content)
-    except Exception as error:
-        # The application's own code may raise anything. Records decoded before this one must
-        # still be delivered, so it becomes an error that knows its place.
-        topic_partition, offset = place
-        raise DeserializationError(
-            f"{name}_deserializer failed on the record of {topic_partition} at offset {offset}: "
-            f"{error!r}; seek to {offset + 1} to leave it out",
-            topic_partition=topic_partition,
-            offset=offset,
-        ) from error
+
+    def __init__(self, topic_partition: TopicPartition) -> None:
+        self.offset = -1
+        self._topic_partition = topic_partition
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, OttlaError):
+            raise DeserializationError(
+                f"a deserializer failed on the record of {self._topic_partition} at offset "
+                f"{self.offset}: {error!r}; seek to {self.offset + 1} to leave it out",
+                topic_partition=self._topic_partition,
+                offset=self.offset,
+            ) from error

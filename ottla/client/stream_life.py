@@ -36,7 +36,6 @@ class StreamLife:
         self._main: asyncio.Task[OttlaError] | None = None
         self._reason: OttlaError | None = None
 
-    @property
     def is_over(self) -> bool:
         """Whether the stream was given up."""
         return self._reason is not None
@@ -55,9 +54,9 @@ class StreamLife:
         helpers: tuple[Helper, ...],
     ) -> OttlaError:
         """Pass each response to ``receive`` until the stream breaks; return why it did."""
-        if self._reason is not None:
+        if self.is_over():
             call.cancel()
-            return self._reason
+            return self._why()
         self._main = asyncio.current_task()
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(helper(), name=helper.__qualname__) for helper in helpers]
@@ -66,9 +65,9 @@ class StreamLife:
         try:
             return await self._read(call, receive)
         except asyncio.CancelledError:
-            if self._reason is None:
+            if not self.is_over():
                 raise
-            return self._reason
+            return self._why()
         finally:
             call.cancel()
             for task in tasks:
@@ -83,12 +82,16 @@ class StreamLife:
     ) -> OttlaError:
         try:
             async for response in call:
-                if self._reason is not None:
-                    return self._reason
+                if self.is_over():
+                    return self._why()
                 receive(response)
         except grpc.aio.AioRpcError as error:
             return error_from_status(error, self._address)
         return BrokerUnavailableError(f"the broker at {self._address} closed the stream")
+
+    def _why(self) -> OttlaError:
+        assert self._reason is not None
+        return self._reason
 
     def _stop_if_crashed(self, helper: asyncio.Task[None]) -> None:
         if not helper.cancelled() and helper.exception() is not None and self._main is not None:

@@ -27,8 +27,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, overload
+from typing import Final, NamedTuple, Protocol, overload
 
+from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.raft_driver import Proposed
 from ottla.controller.controller import Controller
 from ottla.controller.decisions import Decision
@@ -55,7 +56,13 @@ from ottla.model.errors import (
     RequestTimedOutError,
     ThrottlingQuotaExceededError,
 )
-from ottla.model.ids import BrokerEpoch, BrokerId, ControllerEpoch
+from ottla.model.ids import (
+    NO_METADATA,
+    BrokerEpoch,
+    BrokerId,
+    ControllerEpoch,
+    MetadataOffset,
+)
 from ottla.model.limits import (
     CONTROLLER_PROPOSAL_TIMEOUT_MS,
     CONTROLLER_REQUESTS_MAX,
@@ -79,7 +86,14 @@ class Proposer(Protocol):
 @dataclass(slots=True)
 class _Submission:
     request: Request
-    response: asyncio.Future[Any]
+    served: asyncio.Future[_Served]
+
+
+class _Served(NamedTuple):
+    """A response, and where in the metadata log what it is about can be seen."""
+
+    response: object
+    metadata_offset: MetadataOffset
 
 
 class ControllerDriver:
@@ -90,6 +104,7 @@ class ControllerDriver:
         *,
         broker_id: BrokerId,
         quorum: Proposer,
+        metadata: MetadataCache,
         controller: Controller,
         clock: Clock,
         client_id: int,
@@ -97,6 +112,7 @@ class ControllerDriver:
         """Wire it; ``client_id`` is random and names this process in the metadata log."""
         self._broker_id = broker_id
         self._quorum = quorum
+        self._metadata = metadata
         self._controller = controller
         self._clock = clock
         self._client_id = client_id
@@ -150,7 +166,10 @@ class ControllerDriver:
     ) -> None: ...
 
     async def submit(self, request: Request, *, timeout_ms: int) -> object:
-        """Have the controller serve ``request``; return its response when all of it is applied.
+        """Have the controller serve ``request``; return its response.
+
+        By then the change is committed, applied, and carried out by this broker: it is in the
+        metadata cache.
 
         Raises:
             NotControllerError: another node leads, or nobody; nothing was done.
@@ -164,17 +183,22 @@ class ControllerDriver:
             raise ThrottlingQuotaExceededError(
                 f"{CONTROLLER_REQUESTS_MAX} changes of metadata are waiting already; try again"
             )
-        response: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._submissions.append(_Submission(request, response))
+        submission = _Submission(request, asyncio.get_running_loop().create_future())
+        self._submissions.append(submission)
         self._woken.set()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                return await response
+                served = await submission.served
+                await self._metadata.wait_for(
+                    lambda image: image.metadata_offset >= served.metadata_offset,
+                    timeout_ms=timeout_ms,
+                    what="carrying out the change here",
+                )
         except TimeoutError:
             raise RequestTimedOutError(
-                f"the controller did not answer within {timeout_ms} ms; the change may still be "
-                "made"
+                f"the change was not made within {timeout_ms} ms; it may still be"
             ) from None
+        return served.response
 
     async def run(self) -> None:
         """Take over when elected, and serve requests, until cancelled."""
@@ -185,7 +209,7 @@ class ControllerDriver:
                 await self._take_over(self._role.term)
             while self.is_active and self._submissions:
                 submission = self._submissions.popleft()
-                if not submission.response.done():  # nobody has given up on it
+                if not submission.served.done():  # nobody has given up on it
                     await self._serve(submission)
 
     # --- Taking over ---
@@ -220,9 +244,9 @@ class ControllerDriver:
 
     def _refuse_all(self) -> None:
         while self._submissions:
-            response = self._submissions.popleft().response
-            if not response.done():
-                response.set_exception(self._not_controller())
+            served = self._submissions.popleft().served
+            if not served.done():
+                served.set_exception(self._not_controller())
 
     def _not_controller(self) -> NotControllerError:
         leader = self._role.leader
@@ -232,17 +256,17 @@ class ControllerDriver:
     # --- Serving one request ---
 
     async def _serve(self, submission: _Submission) -> None:
-        response = submission.response
+        served = submission.served
         try:
             result = await self._decide_and_apply(submission.request)
         except OttlaError as error:
-            if not response.done():
-                response.set_exception(error)
+            if not served.done():
+                served.set_exception(error)
             return
-        if not response.done():
-            response.set_result(result)
+        if not served.done():
+            served.set_result(result)
 
-    async def _decide_and_apply(self, request: Request) -> object:
+    async def _decide_and_apply(self, request: Request) -> _Served:
         decision = self._decide(request)
         if not decision.steps:
             _check_outcome(await self._quorum.barrier(timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS))
@@ -250,7 +274,8 @@ class ControllerDriver:
         entries = decision.entries(
             client_id=self._client_id, first_sequence=self._take_sequences(len(decision.steps))
         )
-        # Proposed in order, before the first of them is answered.
+        metadata_offset = NO_METADATA
+        # All are proposed, in order, before the first is answered.
         for proposed in await asyncio.gather(
             *(
                 self._quorum.propose(entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS)
@@ -263,7 +288,8 @@ class ControllerDriver:
                 raise self._not_controller()
             # Only elections come between a decision and its entries, and they change the epoch.
             assert answer.outcome is AnswerOutcome.APPLIED, answer
-        return decision.response
+            metadata_offset = answer.metadata_offset
+        return _Served(decision.response, metadata_offset)
 
     def _decide(self, request: Request) -> Decision[object]:
         return self._controller.decide(request, self._clock.wall_ms())
@@ -276,6 +302,11 @@ class ControllerDriver:
 
 def _check_outcome(proposed: Proposed) -> None:
     if proposed.outcome is Outcome.REFUSED:
+        if proposed.answer == ThrottlingQuotaExceededError.name.encode():
+            raise ThrottlingQuotaExceededError(
+                "the metadata quorum has more changes waiting than it may; nothing was changed, "
+                "try again shortly"
+            )
         raise NotControllerError("this broker stopped being the controller; nothing was changed")
     if proposed.outcome is Outcome.UNKNOWN:
         raise RequestTimedOutError(

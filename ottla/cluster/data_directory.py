@@ -6,6 +6,7 @@ writes until the broker restarts and recovers it. What is committed can still be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ottla.model.errors import StorageError
@@ -17,8 +18,10 @@ DIRECTORY_FAILED = Event("storage.directory_failed", Severity.ERROR)
 class DataDirectory:
     """What the partitions of one directory share."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, failed: Callable[[], None] = lambda: None) -> None:
+        """Trust ``path`` until told otherwise; ``failed`` is called once, when that is over."""
         self.path = path
+        self._failed = failed
         self._failure: StorageError | None = None
 
     def __repr__(self) -> str:
@@ -40,3 +43,4 @@ class DataDirectory:
         if self._failure is None:
             self._failure = error
             emit(DIRECTORY_FAILED, directory=self.path, reason=str(error))
+            self._failed()

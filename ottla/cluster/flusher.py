@@ -23,10 +23,11 @@ from __future__ import annotations
 import asyncio
 import queue
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ottla.cluster.instruments import Instruments
 from ottla.model.errors import StorageError
@@ -55,6 +56,14 @@ class Flushable(Protocol):
         """Hear that the disk failed. Called on the event loop."""
 
 
+class _Round(NamedTuple):
+    """What one round of the thread has to tell the event loop."""
+
+    results: list[Callable[[], None]]
+    logs: int
+    seconds: float
+
+
 class Flusher:
     """The group-commit thread of one data directory."""
 
@@ -65,6 +74,8 @@ class Flusher:
         self._requests: queue.SimpleQueue[Flushable | asyncio.Future[None] | None] = (
             queue.SimpleQueue()
         )
+        self._rounds: deque[_Round] = deque()
+        self._arrived = asyncio.Event()
 
     def request(self, log: Flushable) -> None:
         """Have ``log`` synced in the next round; nothing more if that was asked for already."""
@@ -79,9 +90,20 @@ class Flusher:
         await passed
 
     async def run(self) -> None:
-        """Sync logs until :meth:`stop`; what is a bug on the thread is raised here."""
+        """Sync logs until :meth:`stop`.
+
+        Results are delivered here, in this task, so that what goes wrong with them, as on the
+        thread, is raised here and not lost in a callback.
+        """
+        driving = self._loop.run_in_executor(self._executor, self._drive)
+        driving.add_done_callback(lambda _: self._arrived.set())
         try:
-            await self._loop.run_in_executor(self._executor, self._drive)
+            while self._rounds or not driving.done():
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._rounds:
+                    self._deliver(self._rounds.popleft())
+            driving.result()
         finally:
             self.stop()  # if this task was cancelled, the thread has not heard of it
             self._executor.shutdown(wait=False)
@@ -118,15 +140,19 @@ class Flusher:
             except queue.Empty:
                 break
         seconds = time.perf_counter() - started if logs else 0.0
-        self._loop.call_soon_threadsafe(self._deliver, finished, logs, seconds)
+        self._loop.call_soon_threadsafe(self._arrive, _Round(finished, logs, seconds))
         return request is not None
 
     # --- Back on the event loop ---
 
-    def _deliver(self, finished: list[Callable[[], None]], logs: int, seconds: float) -> None:
-        if logs:
-            self._instruments.flush_round_finished(logs=logs, seconds=seconds)
-        for tell in finished:
+    def _arrive(self, finished: _Round) -> None:
+        self._rounds.append(finished)
+        self._arrived.set()
+
+    def _deliver(self, finished: _Round) -> None:
+        if finished.logs:
+            self._instruments.flush_round_finished(logs=finished.logs, seconds=finished.seconds)
+        for tell in finished.results:
             tell()
 
 

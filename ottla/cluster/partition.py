@@ -40,7 +40,7 @@ from ottla.model.errors import (
     StorageError,
     UnknownLeaderEpochError,
 )
-from ottla.model.ids import LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition
+from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition
 from ottla.model.image import PartitionImage
 from ottla.record.batch import RecordBatch
 from ottla.replication.leader import (
@@ -53,6 +53,7 @@ from ottla.replication.leader import (
     LocalDurable,
     PartitionLeader,
     ProposeIsr,
+    ServingChanged,
     SettingsChanged,
     Tick,
 )
@@ -61,6 +62,7 @@ from ottla.runtime.purgatory import Purgatory
 from ottla.storage.appending import Appended
 from ottla.storage.log import PartitionLog
 from ottla.storage.log_config import INT64_MAX
+from ottla.storage.removal import RemovedSegments
 
 REPLICA_LAG_TIME_MAX_MS: Final = 30_000
 """Kafka's ``replica.lag.time.max.ms``."""
@@ -93,8 +95,10 @@ class Partition:
         "_context",
         "_flush_timer",
         "_instruments",
+        "_known_high_watermark",
         "_leader",
         "_loop",
+        "_replica_count",
         "_settings",
         "flush_requested",
         "log",
@@ -111,7 +115,13 @@ class Partition:
         settings: PartitionSettings,
         context: PartitionContext,
         instruments: TopicInstruments,
+        known_high_watermark: Offset,
     ) -> None:
+        """Host a partition.
+
+        ``known_high_watermark`` is the last that this broker knew of, as a follower or from its
+        checkpoint; it may lie outside the log.
+        """
         self.topic_partition: Final = topic_partition
         self.topic_id: Final = topic_id
         self.log: Final = log
@@ -119,7 +129,9 @@ class Partition:
         self._settings = settings
         self._context = context
         self._instruments = instruments
+        self._known_high_watermark = known_high_watermark
         self._leader: PartitionLeader | None = None
+        self._replica_count = 0
         self._flush_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -154,9 +166,18 @@ class Partition:
         return self._leader
 
     @property
+    def is_under_replicated(self) -> bool:
+        """Whether this broker leads, and some replica is not in sync."""
+        leader = self._leader
+        return leader is not None and len(leader.isr) < self._replica_count
+
+    @property
     def high_watermark(self) -> Offset:
         """The end of what is committed, as far as this broker knows."""
-        return self.log.log_start_offset if self._leader is None else self._leader.high_watermark
+        if self._leader is not None:
+            return self._leader.high_watermark
+        log = self.log
+        return min(max(self._known_high_watermark, log.log_start_offset), log.log_end_offset)
 
     @property
     def served_high_watermark(self) -> Offset:
@@ -198,44 +219,42 @@ class Partition:
     # --- Role ---
 
     def lead(
-        self, image: PartitionImage, *, broker: IsrMember, known_high_watermark: Offset
+        self, image: PartitionImage, *, broker: IsrMember, serving: frozenset[BrokerId]
     ) -> None:
-        """Begin to lead in the epoch that ``image`` gives.
-
-        ``known_high_watermark`` is what this broker knew last, as a follower or from its
-        checkpoint; it may lie outside the log.
-        """
+        """Begin to lead in the epoch that ``image`` gives; ``serving`` are the unfenced brokers."""
         log = self.log
-        end = log.log_end_offset
+        self._replica_count = len(image.replicas)
         self._leader = PartitionLeader(
             broker=broker,
             replicas=frozenset(image.replicas),
             isr=frozenset(image.in_sync_replicas),
+            serving=serving.intersection(image.replicas),
             leader_epoch=image.leader_epoch,
             partition_epoch=image.partition_epoch,
-            log_end_offset=end,
+            log_end_offset=log.log_end_offset,
             durable_end_offset=log.recovery_point,
-            high_watermark=min(max(known_high_watermark, log.log_start_offset), end),
+            high_watermark=self.high_watermark,
             min_insync_replicas=self._settings.min_insync_replicas,
             write_caching=self._settings.log.write_caching,
             replica_lag_time_max_ms=REPLICA_LAG_TIME_MAX_MS,
             now_ms=self._context.clock.now_ms(),
         )
         self._step(Tick())
-        if log.recovery_point < end:
+        if log.recovery_point < log.log_end_offset:
             self._context.flusher.request(self)
 
-    def isr_committed(self, image: PartitionImage) -> None:
-        """Hear from the metadata log about a partition that this broker goes on to lead."""
+    def lead_on(self, image: PartitionImage, *, serving: frozenset[BrokerId]) -> None:
+        """Hear from the metadata log while leading on in the same epoch."""
+        self._step(ServingChanged(serving.intersection(image.replicas)))
         self._step(
             IsrCommitted(
-                isr=frozenset(image.in_sync_replicas),
-                partition_epoch=PartitionEpoch(image.partition_epoch),
+                isr=frozenset(image.in_sync_replicas), partition_epoch=image.partition_epoch
             )
         )
 
     def resign(self, reason: OttlaError) -> None:
         """Lead no more; whoever waits is told ``reason``."""
+        self._known_high_watermark = self.high_watermark
         self._leader = None
         self._stop_flush_timer()
         waiters = self._context.waiters
@@ -299,6 +318,19 @@ class Partition:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+
+    def delete_records_before(self, offset: Offset) -> RemovedSegments:
+        """Raise the log start to ``offset``, which is committed; return what is left to remove.
+
+        Raises:
+            StorageError: the disk failed, now or earlier.
+        """
+        self._context.directory.check_writable()
+        try:
+            return self.log.delete_records_before(offset)
+        except StorageError as error:
+            self._context.directory.fail(error)
+            raise
 
     # --- The flusher's side ---
 

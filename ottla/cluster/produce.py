@@ -22,6 +22,7 @@ record, except for topics whose ``compression.type`` says that the broker is to 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -43,8 +44,7 @@ from ottla.model.limits import (
     PRODUCE_TIMEOUT_MAX_MS,
     WAITERS_MAX,
 )
-from ottla.record.batch import RecordBatch, split_batches
-from ottla.record.compression import Codec
+from ottla.record.batch import split_batches
 from ottla.record.rewriting import recompressed
 from ottla.record.validation import check_client_batch
 from ottla.replication.leader import ACKS_ALL
@@ -85,15 +85,117 @@ class PendingAppend:
             await self._acknowledged
         return self._results
 
-    def _settle(self) -> None:
+    def add(self, result: Result[PartitionAppended]) -> int:
+        """Take the result of the next partition, as it is so far; return its index."""
+        self._results.append(result)
+        return len(self._results) - 1
+
+    def expect(self) -> None:
+        """Wait for one :meth:`settle` more."""
+        self._outstanding += 1
+
+    def settle(self, index: int, error: OttlaError | None) -> None:
+        """Hear that a partition is acknowledged, or why it is not."""
+        if error is not None:
+            self._results[index] = error
         self._outstanding -= 1
-        if not self._outstanding and self._acknowledged is not None:
-            if not self._acknowledged.done():
-                self._acknowledged.set_result(None)
+        acknowledged = self._acknowledged
+        if not self._outstanding and acknowledged is not None and not acknowledged.done():
+            acknowledged.set_result(None)
+
+
+class BrokerProduceService:
+    """Appends to the partitions that this broker leads; a ``ProduceService``."""
+
+    def __init__(
+        self, partitions: LedPartitions, *, commits: Purgatory[TopicPartition], clock: Clock
+    ) -> None:
+        self._partitions = partitions
+        self._commits = commits
+        self._clock = clock
+
+    def begin_produce(
+        self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
+    ) -> PendingAppend:
+        """Append now what can be appended; see :class:`ottla.cluster.services.ProduceService`.
+
+        Raises:
+            InvalidRequiredAcksError: ``acks`` is none of 0, 1, -1.
+            InvalidRequestError: too many partitions, one named twice, a time-out out of range.
+            ThrottlingQuotaExceededError: too many requests wait for their acknowledgement.
+        """
+        timeout_ms = self._checked_timeout_ms(partitions, acks, timeout_ms)
+        deadline_ms = self._clock.now_ms() + timeout_ms
+        wall_ms = self._clock.wall_ms()
+        pending = PendingAppend()
+        for part in partitions:
+            try:
+                partition, appended = self._append(part, acks, wall_ms)
+            except OttlaError as error:
+                pending.add(error)
+                continue
+            index = pending.add(appended)
+            if acks == ACKS_ALL and partition.high_watermark < appended.end_offset:
+                pending.expect()
+                self._commits.watch(
+                    ((part.topic_partition, appended.end_offset),),
+                    deadline_ms=deadline_ms,
+                    done=_Acknowledgement(pending, index, partition, timeout_ms),
+                )
+        return pending
+
+    def _checked_timeout_ms(
+        self, partitions: Sequence[PartitionToAppend], acks: int, timeout_ms: int
+    ) -> int:
+        if acks not in _ACKS:
+            raise InvalidRequiredAcksError(
+                f"acks is {acks}; use 0 (none), 1 (the leader) or -1 (all in-sync replicas)"
+            )
+        if not 0 <= timeout_ms <= PRODUCE_TIMEOUT_MAX_MS:
+            raise InvalidRequestError(
+                f"timeout_ms is {timeout_ms}; use 0 (which means {PRODUCE_TIMEOUT_DEFAULT_MS}) to "
+                f"{PRODUCE_TIMEOUT_MAX_MS}"
+            )
+        check_partitions([part.topic_partition for part in partitions])
+        # Now, because once a batch is appended it is too late to refuse its request.
+        if acks == ACKS_ALL and len(self._commits) + len(partitions) > WAITERS_MAX:
+            raise ThrottlingQuotaExceededError(
+                f"{len(self._commits)} appends wait for their acknowledgement, and no more than "
+                f"{WAITERS_MAX} may; nothing was appended, try again shortly"
+            )
+        return timeout_ms or PRODUCE_TIMEOUT_DEFAULT_MS
+
+    def _append(
+        self, part: PartitionToAppend, acks: int, wall_ms: int
+    ) -> tuple[Partition, PartitionAppended]:
+        partition = self._partitions.led(part.topic_partition)
+        settings = partition.settings
+        batches = split_batches(part.batches)
+        if not batches:
+            raise InvalidRecordError(
+                f"the request has nothing to append to {part.topic_partition}; send a batch"
+            )
+        records = 0
+        for batch in batches:
+            check_client_batch(batch, settings.rules, now_ms=wall_ms)
+            records += batch.header.record_count
+        if settings.codec is not None:
+            batches = [recompressed(batch, settings.codec) for batch in batches]
+        appended = partition.append(batches, acks=acks)
+        if not appended.duplicate:
+            partition.instruments.appended(
+                batches=len(batches), records=records, size_bytes=len(part.batches)
+            )
+        return partition, PartitionAppended(
+            appended.base_offset,
+            appended.end_offset,
+            appended.log_append_time_ms,
+            partition.log.log_start_offset,
+        )
 
 
 class _Acknowledgement:
-    """One partition of a request, waiting to be committed."""
+    """What is called when a partition of a request has been committed, or will not be in time."""
 
     __slots__ = ("_index", "_partition", "_pending", "_timeout_ms")
 
@@ -106,23 +208,32 @@ class _Acknowledgement:
         self._timeout_ms = timeout_ms
 
     def __call__(self, outcome: Outcome | OttlaError) -> None:
-        error = self._error(outcome)
-        if error is not None:
-            self._pending._results[self._index] = error
-        self._pending._settle()
+        self._pending.settle(self._index, self._error(outcome))
 
     def _error(self, outcome: Outcome | OttlaError) -> OttlaError | None:
-        partition = self._partition
-        if outcome is Outcome.EXPIRED:
-            return RequestTimedOutError(
-                f"the records are in the log of {partition.topic_partition} but were not "
-                f"committed within {self._timeout_ms} ms; they may still be"
-            )
         if isinstance(outcome, OttlaError):
             return outcome
+        if outcome is Outcome.REACHED:
+            return None
+        partition = self._partition
         if partition.is_leader and partition.leader.is_under_min_insync:
             return NotEnoughReplicasAfterAppendError(
                 f"the records are in the log of {partition.topic_partition}, but since then fewer "
                 "replicas are in sync than min.insync.replicas asks for"
             )
-        return None
+        return RequestTimedOutError(
+            f"the records are in the log of {partition.topic_partition} but were not committed "
+            f"within {self._timeout_ms} ms; they may still be"
+        )
+
+
+def check_partitions(partitions: Sequence[TopicPartition]) -> None:
+    """Raise :exc:`InvalidRequestError` if a request names too many partitions, or one twice."""
+    if len(partitions) > PARTITIONS_PER_REQUEST_MAX:
+        raise InvalidRequestError(
+            f"the request names {len(partitions)} partitions; name at most "
+            f"{PARTITIONS_PER_REQUEST_MAX}"
+        )
+    if len(partitions) > 1 and len(set(partitions)) != len(partitions):
+        twice = Counter(partitions).most_common(1)[0][0]
+        raise InvalidRequestError(f"the request names {twice} more than once; name it once")

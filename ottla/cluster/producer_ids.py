@@ -12,6 +12,7 @@ has used them up gets a new id.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ottla.controller.requests import AllocateProducerIds, ProducerIdBlock
@@ -34,10 +35,16 @@ class BrokerProducerIdsService:
     """See :class:`~ottla.cluster.services.ProducerIdsService`."""
 
     def __init__(
-        self, controller: ProducerIdSource, *, broker_id: BrokerId, broker_epoch: BrokerEpoch
+        self,
+        controller: ProducerIdSource,
+        *,
+        broker_id: BrokerId,
+        broker_epoch: Callable[[], BrokerEpoch],
     ) -> None:
+        """Wire it; ``broker_epoch`` returns the epoch of this broker's present registration."""
         self._controller = controller
-        self._request = AllocateProducerIds(broker_id=broker_id, broker_epoch=broker_epoch)
+        self._broker_id = broker_id
+        self._broker_epoch = broker_epoch
         self._next = 0
         self._end = 0
         self._allocating = asyncio.Lock()
@@ -60,7 +67,10 @@ class BrokerProducerIdsService:
         async with self._allocating:  # those who wait for a block wait for the same one
             if self._next == self._end:
                 block = await self._controller.submit(
-                    self._request, timeout_ms=PRODUCER_ID_WAIT_MAX_MS
+                    AllocateProducerIds(
+                        broker_id=self._broker_id, broker_epoch=self._broker_epoch()
+                    ),
+                    timeout_ms=PRODUCER_ID_WAIT_MAX_MS,
                 )
                 self._next, self._end = block.first, block.first + block.count
             taken = self._next

@@ -7,8 +7,8 @@ its time. So it has a thread, and everything that the engine is or calls stays o
     ----------                         -----------
     propose(), barrier()          ──►  inbox, a queue of functions
                                        drain it, tick the engine, note what came of it
-    futures are done,             ◄──  one call_soon_threadsafe for everything noted
-    the observer has the image
+    the observer has the image,   ◄──  one call_soon_threadsafe for everything noted
+    futures are done
 
 Rules
 -----
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -79,17 +80,16 @@ class RaftDriver:
         *,
         start_engine: Callable[[], Consensus],
         read_image: Callable[[], ClusterImage],
-        observer: RaftObserver,
     ) -> None:
         """Wire a node; ``start_engine`` and ``read_image`` are called on the Raft thread."""
         self._start_engine = start_engine
         self._read_image = read_image
-        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ottla-raft")
         self._inbox: queue.SimpleQueue[Callable[[Consensus], None] | None] = queue.SimpleQueue()
-        self._started: asyncio.Future[None] = self._loop.create_future()
         self._waiting: set[asyncio.Future[Proposed]] = set()
+        self._told: deque[_Notes] = deque()
+        self._arrived = asyncio.Event()
         self._ended = False
         # On the Raft thread only:
         self._notes = _Notes()
@@ -98,23 +98,34 @@ class RaftDriver:
 
     # --- The event loop's side ---
 
-    async def run(self) -> None:
-        """Run the node until :meth:`stop`; raises what made the engine fail, if it fails."""
+    async def start(self) -> Consensus:
+        """Open the engine, which recovers its journal; return it for :meth:`run`.
+
+        Raises what opening it raises.
+        """
+        return await self._loop.run_in_executor(self._executor, self._start_engine)
+
+    async def run(self, engine: Consensus, observer: RaftObserver) -> None:
+        """Run the node until :meth:`stop`; raises what made the engine fail, if it fails.
+
+        Everything the engine has to say is delivered here, in this task, so that what goes wrong
+        with it is raised here too, and not lost in a callback.
+        """
+        driving = self._loop.run_in_executor(self._executor, self._drive, engine)
+        driving.add_done_callback(lambda _: self._arrived.set())
         try:
-            await self._loop.run_in_executor(self._executor, self._drive)
+            while self._told or not driving.done():
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._told:
+                    _deliver(self._told.popleft(), observer)
+            driving.result()
         finally:
             self._ended = True
             self.stop()  # if this task was cancelled, the thread has not heard of it
             self._executor.shutdown(wait=False)
-            if not self._started.done():
-                self._started.cancel()
             for future in self._waiting:
                 _finish(future, Proposed(Outcome.UNKNOWN))
-            self._waiting.clear()
-
-    async def wait_started(self) -> None:
-        """Wait until the engine has recovered its journal; cancelled if it could not."""
-        await asyncio.shield(self._started)
 
     def stop(self) -> None:
         """Close the engine, which answers what is outstanding; :meth:`run` then returns."""
@@ -167,20 +178,13 @@ class RaftDriver:
         finally:
             self._waiting.discard(future)
 
-    def _deliver(self, notes: _Notes) -> None:
-        """Tell the event loop what happened in one round: images first, then answers."""
-        for change in notes.roles:
-            self._observer.role_changed(change)
-        if notes.image is not None:
-            self._observer.image_applied(notes.image)
-        for future, proposed in notes.answers:
-            _finish(future, proposed)
+    def _arrive(self, notes: _Notes) -> None:
+        self._told.append(notes)
+        self._arrived.set()
 
     # --- The Raft thread's side ---
 
-    def _drive(self) -> None:
-        engine = self._start_engine()
-        self._loop.call_soon_threadsafe(_finish, self._started, None)
+    def _drive(self, engine: Consensus) -> None:
         self._observe(engine)
         try:
             while self._drain_inbox(engine):
@@ -218,7 +222,17 @@ class RaftDriver:
         if self._notes.is_empty:
             return
         notes, self._notes = self._notes, _Notes()
-        self._loop.call_soon_threadsafe(self._deliver, notes)
+        self._loop.call_soon_threadsafe(self._arrive, notes)
+
+
+def _deliver(notes: _Notes, observer: RaftObserver) -> None:
+    """Tell what happened in one round: roles, then the image, then answers."""
+    for change in notes.roles:
+        observer.role_changed(change)
+    if notes.image is not None:
+        observer.image_applied(notes.image)
+    for future, proposed in notes.answers:
+        _finish(future, proposed)
 
 
 def _finish(future: asyncio.Future[T], result: T) -> None:

@@ -194,14 +194,14 @@ _OWN_ROWS: Final = (
     BrokerSetting(
         key="log.retention.check.interval.ms",
         section=Section.STORAGE,
-        kind=Number(minimum=1, unit="ms"),
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="ms"),
         default="300000",
         documentation="How often logs are looked at for segments that may be deleted.",
     ),
     BrokerSetting(
         key="log.flush.offset.checkpoint.interval.ms",
         section=Section.STORAGE,
-        kind=Number(minimum=1, unit="ms"),
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="ms"),
         default="60000",
         documentation="How often the recovery points are written down. Recovery after a crash "
         "reads the segments past them, so less means a faster start.",

@@ -61,8 +61,9 @@ PRODUCER_ID_WAIT_MAX_MS: Final = 10_000
 
 # --- Records and batches ---------------------------------------------------------
 
-BATCH_BYTES_MAX: Final = REQUEST_BYTES_MAX
-"""No batch is larger than the largest request, whatever ``max.message.bytes`` says."""
+BATCH_BYTES_MAX: Final = REQUEST_BYTES_MAX - 64 * KIB
+"""No batch is larger than this, whatever ``max.message.bytes`` says: with the names, offsets and
+errors around it, it must fit in the request that brings it and in the answer that takes it away."""
 
 RECORDS_PER_BATCH_MAX: Final = 1_000_000
 """An iterator over a batch ends after this many, whatever the header claims. A batch of
@@ -95,6 +96,10 @@ TOPIC_NAME_CHARACTERS_MAX: Final = 249
 
 PARTITIONS_PER_TOPIC_MAX: Final = 10_000
 REPLICATION_FACTOR_MAX: Final = 32_767
+
+LOGS_PER_DIRECTORY_MAX: Final = 20_000
+"""Partitions on one broker. Each takes some descriptors, a few kilobytes and its share of every
+checkpoint; a start after a crash opens them one after another."""
 
 # --- Metadata log -------------------------------------------------------------------
 

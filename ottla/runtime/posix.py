@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import sys
 import threading
@@ -36,6 +37,9 @@ _BUFFERS_PER_WRITE_MAX: Final = os.sysconf("SC_IOV_MAX") if "SC_IOV_MAX" in os.s
 _FILE_MODE: Final = 0o644
 _NOWAIT_REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems (and emulated kernels) answer that do not know ``RWF_NOWAIT``."""
+
+_OPEN_FILES_MAX_DARWIN: Final = 10_240
+"""``OPEN_MAX`` of macOS, which refuses more however high the hard limit is."""
 
 _thread = threading.local()
 
@@ -248,6 +252,20 @@ class PosixFileSystem:
     def usable_bytes(self, path: Path) -> tuple[int, int]:
         status = os.statvfs(path)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+
+def raise_open_files_limit() -> int:
+    """Let this process open as many files as its hard limit allows; return that number.
+
+    The usual soft limit of 1024 is for programs that use ``select``. A log keeps a few files
+    open for each segment.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if sys.platform == "darwin" and hard == resource.RLIM_INFINITY:
+        hard = _OPEN_FILES_MAX_DARWIN
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 # --- System calls that may do less than they were asked to -------------------------

@@ -1,9 +1,9 @@
-"""Appending batches: as the leader, which gives them their offsets, and as a follower, which does not.
+"""Appending batches: as the leader, who gives them their offsets, and as a follower.
 
 Both are the same write: sixteen new or sixteen old bytes and the untouched rest of each batch, all
 batches in one call of the file. Everything that may refuse an append comes before it and changes
-nothing; everything after it happens in memory and cannot fail. So an append is done as a whole or not
-at all.
+nothing; everything after it happens in memory and cannot fail. So an append is done as a whole or
+not at all.
 
 When the disk refuses, the log is as it was, but the disk is not to be trusted (or full) until
 somebody has looked at it: nothing is appended any more until the log is opened again.

@@ -1,7 +1,7 @@
 """Two ways through the batches of a segment file: trusting, and not.
 
-:func:`walk_headers` reads headers only. It is for finding a place in a log that is known to be sound,
-and raises where that proves wrong.
+:func:`walk_headers` reads headers only. It is for finding a place in a log that is known to be
+sound, and raises where that proves wrong.
 
 :class:`BatchScan` reads everything and believes nothing: it checks each batch's length, its
 checksum and that it follows the one before, and stops at the first that fails, saying why. It is
@@ -134,7 +134,7 @@ class BatchScan:
         batch = RecordBatch(header, self._at(header.size_bytes))
         if not crc_matches(batch):
             raise CorruptMessageError(
-                f"the batch at offset {header.base_offset} has another checksum than its header says"
+                f"the batch at offset {header.base_offset} does not have the checksum in its header"
             )
         return batch
 

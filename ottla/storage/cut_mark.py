@@ -1,11 +1,12 @@
 """A note that a log was cut back below what the broker's checkpoints say of it.
 
-Recovery believes whatever lies below the recovery point, which the broker writes down once in a while
-for all its logs. If a log is cut to offset 50, while the checkpoint says 100, and new records take
-the place of the old ones, a crash must not find 100 and believe in records that were never
-synced. So before anything is cut, the log itself writes down how far the checkpoints may be believed:
+Recovery believes whatever lies below the recovery point, which the broker writes down once in a
+while for all its logs. If a log is cut to offset 50 while the checkpoint says 100, and new records
+take the place of the old ones, a crash must not find 100 and believe in records that were never
+synced. So before anything is cut, the log itself writes down how far the checkpoints may be
+believed:
 
-    log-cut-checkpoint    recovery point at most 50, log start at most 50, until 100 is durable again
+    recovery point at most 50, log start at most 50, until everything below 100 is durable again
 
 The file lies in the partition's directory, in the format of Kafka's checkpoints; Kafka ignores it.
 It goes when the log is durable up to where the checkpoint may say it is.

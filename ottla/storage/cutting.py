@@ -13,13 +13,13 @@ for nothing, because coming back does it no harm.
 from __future__ import annotations
 
 from ottla.model.errors import OffsetOutOfRangeError, StorageError
+from ottla.model.ids import Offset
 from ottla.storage.format import DELETED_SUFFIX
 from ottla.storage.log_state import LogState
 from ottla.storage.producer_history import replay
 from ottla.storage.removal import RemovedSegments, mark_deleted, unlink
-from ottla.storage.roll import roll
 from ottla.storage.segment import Segment
-from ottla.storage.segment_reader import SegmentReader, trusting_index_first
+from ottla.storage.segment_reader import trusting_index_first
 
 
 def truncate_to(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
@@ -53,24 +53,17 @@ def delete_records_before(state: LogState, offset: int) -> RemovedSegments:
         )
     if offset <= state.start_offset:
         return _nothing(state)
-    _move_start(state, offset)
+    state.start_offset = offset
+    state.leader_epochs.truncate_to_start(Offset(offset))
+    state.producers.delete_before(Offset(offset))
     *closed, _ = state.segments.all
-    return _drop_first(state, sum(segment.extent.next_offset <= offset for segment in closed))
-
-
-def delete_segments_before(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
-    """Cut segments off; see :meth:`ottla.storage.log.PartitionLog.delete_segments_before`."""
-    state.check_writable()
-    active = state.segments.active
-    if active.extent.size_bytes and active.extent.next_offset <= offset:
-        try:
-            roll(state, now_ms=now_ms)
-        except OSError as error:
-            raise state.failed(error, "rolling") from error
-    *closed, active = state.segments.all
     count = sum(segment.extent.next_offset <= offset for segment in closed)
-    _move_start(state, state.segments.all[count].base_offset)
-    return _drop_first(state, count)
+    segments = state.segments.drop_first(count)
+    state.snapshots.forget({segment.base_offset for segment in segments})
+    try:
+        return mark_deleted(state.directory, segments, file_system=state.file_system)
+    except OSError as error:
+        raise state.failed(error, "deleting segments of") from error
 
 
 def start_at(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
@@ -80,9 +73,6 @@ def start_at(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
         return _begin_anew(state, offset, now_ms=now_ms)
     except OSError as error:
         raise state.failed(error, "emptying") from error
-
-
-# --- The end ------------------------------------------------------------------------------
 
 
 def _cut_end(
@@ -99,7 +89,7 @@ def _cut_end(
         state.directory, state.segments.drop_after(segment), file_system=state.file_system
     )
     segment.truncate_to(end_offset, position)
-    state.leader_epochs.truncate_to_end(end_offset)
+    state.leader_epochs.truncate_to_end(Offset(end_offset))
     known = state.snapshots.load(state.producers, offset_max=end_offset)
     replay(state.producers, state.segments, start_offset=known or 0, end_offset=end_offset)
     state.durability.after_cut(end_offset)
@@ -107,9 +97,7 @@ def _cut_end(
 
 
 def _begin_anew(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
-    state.durability.before_cut(
-        offset, end_offset=state.end_offset, log_start_offset=offset
-    )
+    state.durability.before_cut(offset, end_offset=state.end_offset, log_start_offset=offset)
     state.end_offset = min(state.end_offset, offset)
     state.snapshots.remove_above(-1)
     for name in state.file_system.list(state.directory):
@@ -124,25 +112,6 @@ def _begin_anew(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments
     state.durability.after_cut(offset)
     state.end_offset = offset
     return removed
-
-
-# --- The beginning --------------------------------------------------------------------------
-
-
-def _move_start(state: LogState, offset: int) -> None:
-    if offset > state.start_offset:
-        state.start_offset = offset
-        state.leader_epochs.truncate_to_start(offset)
-        state.producers.delete_before(offset)
-
-
-def _drop_first(state: LogState, count: int) -> RemovedSegments:
-    segments = state.segments.drop_first(count)
-    state.snapshots.forget({segment.base_offset for segment in segments})
-    try:
-        return mark_deleted(state.directory, segments, file_system=state.file_system)
-    except OSError as error:
-        raise state.failed(error, "deleting segments of") from error
 
 
 def _nothing(state: LogState) -> RemovedSegments:

@@ -1,7 +1,7 @@
 """Damage: bytes that were there and sound once, and are not any more.
 
-A torn tail is not damage: it was never acknowledged, and recovery cuts it off. Everything else that is
-wrong with a log is, and nothing in this package steps over it.
+A torn tail is not damage: it was never acknowledged, and recovery cuts it off. Everything else
+that is wrong with a log is, and nothing in this package steps over it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Damage:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path} is damaged at position {self.position} (offset {self.offset}): {self.reason}"
+        return (
+            f"{self.path} is damaged at position {self.position} (offset {self.offset}): "
+            f"{self.reason}"
+        )
 
 
 class DamagedLogError(StorageError):

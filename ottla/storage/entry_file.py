@@ -1,7 +1,7 @@
 """A file of entries of one size, in order: what every index is made of.
 
 Entries are written at the end and searched by bisection *in the file*. An index is not held in
-memory: a partition has as many as it has segments, together easily larger than the machine, while one
+memory: a partition has two for each segment, together easily larger than the machine, while one
 search costs some twenty reads of a few bytes that the page cache answers. Only the newest
 entries, up to ``TAIL_ENTRIES``, wait in memory to be written together: an index entry is due
 every few kilobytes of log and must not cost a system call each time.
@@ -59,6 +59,11 @@ class EntryFile:
         """What the file has, or will have once everything is written."""
         written, tail = self._loaded()
         return written * self._entry.size + len(tail)
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether the file is not what it should be until :meth:`spill`. Does not open the file."""
+        return self._discarded or (self._state is not None and bool(self._state[1]))
 
     def is_whole(self) -> bool:
         """Whether the file exists and is made of whole entries. May wait for the disk."""

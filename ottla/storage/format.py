@@ -3,13 +3,14 @@
 A partition is a directory, ``orders-0``. Its log is cut into *segments*; each is named by the
 offset of its first record, in twenty digits, and has up to five files:
 
-==============  ====================================================================================
+==============  ================================================================================
 ``.log``        record batches, one after another, as the wire has them
 ``.index``      every few kilobytes of log: (offset - base, position), two int32
-``.timeindex``  at the same places: (largest timestamp so far, offset of its batch - base), int64 + int32
+``.timeindex``  likewise: (largest timestamp so far, offset of its batch - base), int64 and int32
 ``.txnindex``   one entry for each aborted transaction that ends in the segment; mostly absent
-``.snapshot``   what was known of the producers when the segment began; for the last stop, also at the log end
-==============  ====================================================================================
+``.snapshot``   what was known of the producers at this offset, where a segment begins or the log
+                ended when it was closed
+==============  ================================================================================
 
 All integers are big-endian and signed. The layouts are Kafka's, so that its tools can read our
 files. Two habits differ, both of them invisible to a reader: Kafka makes the indexes of the

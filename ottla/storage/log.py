@@ -19,8 +19,9 @@ Threads
 
 Errors
 ------
-A disk that fails, or is full, is reported once and remembered: everything that writes raises
-:exc:`~ottla.model.errors.StorageError` from then on, until the log is opened again. Reading goes on.
+A disk that fails, or is full, is remembered: everything that writes raises
+:exc:`~ottla.model.errors.StorageError` from then on, until the log is opened again. Reading goes
+on.
 """
 
 from __future__ import annotations
@@ -28,23 +29,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ottla.model.errors import OffsetOutOfRangeError, StorageError
+from ottla.model.errors import StorageError
 from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
 from ottla.record.batch import RecordBatch
 from ottla.runtime.files import FileSystem
-from ottla.storage import appending, cutting
+from ottla.storage import appending, closing, cutting, reading
 from ottla.storage.appending import Appended
-from ottla.storage.entry_file import WouldWaitError
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.log_config import LogConfig
 from ottla.storage.log_state import LogState
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.recovery import Opening, RecoveryReport, open_log
 from ottla.storage.removal import RemovedSegments
+from ottla.storage.retention import SegmentSummary
 from ottla.storage.roll import roll
-from ottla.storage.segment_reader import LogRead, read_segment
-from ottla.storage.time_index import TimestampOffset
-from ottla.storage.time_lookup import FoundRecord, first_at_or_after, largest_timestamp, record_with
+from ottla.storage.segment_reader import LogRead
+from ottla.storage.time_lookup import FoundRecord
 from ottla.storage.transaction_index import AbortedTransaction
 
 
@@ -224,25 +224,36 @@ class PartitionLog:
         """
         return appending.append_replicated(self._state, batches, now_ms=now_ms)
 
-    def roll_if_due(self, *, now_ms: int) -> bool:
-        """Close the active segment if it is older than ``segment.ms``; return whether it was.
+    def roll(self, *, now_ms: int) -> bool:
+        """Close the active segment if it has records; return whether it had.
 
-        Appends do that themselves. This is for logs that get none, so that their records can be
-        deleted one day. Does not wait for the disk.
+        Appends do that by themselves where it is due. Retention does it to an active segment that
+        is old enough to go. Does not wait for the disk.
 
         Raises:
             StorageError: the disk failed or is full, now or earlier.
         """
         state = self._state
         state.check_writable()
+        if state.segments.active.extent.size_bytes == 0:
+            return False
         try:
-            state.durability.forget_cut()
-            due = state.segments.active.is_older_than(state.config.segment_ms, now_ms=now_ms)
-            if due:
-                roll(state, now_ms=now_ms)
+            roll(state, now_ms=now_ms)
         except OSError as error:
             raise state.failed(error, "rolling") from error
-        return due
+        return True
+
+    def roll_if_due(self, *, now_ms: int) -> bool:
+        """Close the active segment if it is older than ``segment.ms``; return whether it was.
+
+        For logs that get no appends. Does not wait for the disk.
+
+        Raises:
+            StorageError: the disk failed or is full, now or earlier.
+        """
+        state = self._state
+        due = state.segments.active.is_older_than(state.config.segment_ms, now_ms=now_ms)
+        return due and self.roll(now_ms=now_ms)
 
     def flush(self) -> Offset:
         """Make everything that is in the log now durable; return the end of what is.
@@ -296,30 +307,14 @@ class PartitionLog:
             DamagedLogError: there are no sound batches where they should be.
             StorageError: the disk failed.
         """
-        state = self._state
-        if not state.start_offset <= offset <= state.end_offset:
-            raise self._out_of_range(offset)
-        end_offset = min(end_offset, Offset(state.end_offset))
-        if offset >= end_offset:
-            return LogRead(records=b"", base_offset=offset, next_offset=offset)
-        segment = state.segments.from_offset(offset)[0]
-        try:
-            return read_segment(
-                segment,
-                offset,
-                max_bytes=max_bytes,
-                end_offset=end_offset,
-                minimum_one=minimum_one,
-                cached_only=cached_only,
-                closed=segment is not state.segments.active,
-            )
-        except WouldWaitError:
-            return None
-        except OSError as error:
-            if offset < state.start_offset:
-                # Deleted since.
-                raise self._out_of_range(offset) from None
-            raise StorageError(f"reading {state.topic_partition} failed: {error}") from error
+        return reading.read(
+            self._state,
+            offset,
+            max_bytes=max_bytes,
+            end_offset=end_offset,
+            minimum_one=minimum_one,
+            cached_only=cached_only,
+        )
 
     def offset_for_timestamp(self, timestamp_ms: int, *, end_offset: Offset) -> FoundRecord | None:
         """Find the first record below ``end_offset`` that is not before ``timestamp_ms``.
@@ -330,22 +325,7 @@ class PartitionLog:
             CorruptMessageError, InvalidRecordError: the records of a batch cannot be read.
             DamagedLogError: there are no sound batches where they should be.
         """
-        state = self._state
-        segments = state.segments.all
-        for segment in segments:
-            closed = segment is not segments[-1]
-            if segment.checked_indexes().largest().timestamp_ms < timestamp_ms:
-                continue
-            found = first_at_or_after(
-                segment,
-                timestamp_ms,
-                start_offset=max(state.start_offset, segment.base_offset),
-                end_offset=min(end_offset, segment.extent.next_offset),
-                closed=closed,
-            )
-            if found is not None:
-                return found
-        return None
+        return reading.offset_for_timestamp(self._state, timestamp_ms, end_offset=end_offset)
 
     def record_with_max_timestamp(self, *, end_offset: Offset) -> FoundRecord | None:
         """Find the record below ``end_offset`` with the largest timestamp; the first if several.
@@ -356,3 +336,122 @@ class PartitionLog:
             CorruptMessageError, InvalidRecordError: the records of a batch cannot be read.
             DamagedLogError: there are no sound batches where they should be.
         """
+        return reading.record_with_max_timestamp(self._state, end_offset=end_offset)
+
+    def aborted_transactions(
+        self, *, start_offset: Offset, end_offset: Offset
+    ) -> list[AbortedTransaction]:
+        """Return the aborted transactions with records in the range, by their first offsets.
+
+        May wait for the disk.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        return reading.aborted_transactions(
+            self._state, start_offset=start_offset, end_offset=end_offset
+        )
+
+    # --- Taking parts of it away ----------------------------------------------------------
+
+    def truncate_to(self, offset: Offset, *, now_ms: int) -> RemovedSegments:
+        """Remove the record at ``offset`` and all after it, and what is in one batch with it.
+
+        Then the log ends at ``offset``, or where that batch began. Leader epochs, producers
+        and the recovery point go back with it. Nothing happens if it ends there already. To an
+        offset before the first segment, this is :meth:`start_at`.
+
+            truncate to 60        [0 .. 39][40 .. 59 | 60 .. 79][80 .. 99]
+
+        Waits for the disk: when it returns, what was removed does not come back after a crash,
+        and the checkpoints need not be written to say so. The result gives the space back, off
+        the event loop, at any time.
+
+        Raises:
+            DamagedLogError: there are no sound batches where they should be.
+            StorageError: the disk failed, now or earlier; what the log holds is not known.
+        """
+        return cutting.truncate_to(self._state, offset, now_ms=now_ms)
+
+    def delete_records_before(self, offset: Offset) -> RemovedSegments:
+        """Let the log start at ``offset``, and remove the segments that lie before it.
+
+            delete before 45      [0 .. 39][40 .. 44 | 45 .. 79][80 .. 99]
+
+        Retention calls this with the base offset of a segment. Does not wait for the disk: a
+        crash may undo it, unless the log start checkpoint has been written since. The result
+        removes the files, off the event loop, after ``file.delete.delay.ms``.
+
+        Raises:
+            OffsetOutOfRangeError: the log ends before ``offset``.
+            StorageError: the disk failed, now or earlier.
+        """
+        return cutting.delete_records_before(self._state, offset)
+
+    def start_at(self, offset: Offset, *, now_ms: int) -> RemovedSegments:
+        """Remove everything; the next record takes ``offset``.
+
+            start at 500          [0 .. 39][40 .. 79][80 .. 99]     ->     [500
+
+        Waits for the disk, and survives a crash, as :meth:`truncate_to`.
+
+        Raises:
+            StorageError: the disk failed, now or earlier; what the log holds is not known.
+        """
+        return cutting.start_at(self._state, offset, now_ms=now_ms)
+
+    def closed_segments(self) -> list[SegmentSummary]:
+        """Describe the segments that retention may choose from, oldest first.
+
+        May wait for the disk, to read one index entry of each, the first time.
+        """
+        return [
+            SegmentSummary(
+                segment.base_offset,
+                segment.extent.next_offset,
+                segment.extent.size_bytes,
+                segment.checked_indexes().largest().timestamp_ms,
+            )
+            for segment in self._state.segments.all[:-1]
+        ]
+
+    def active_segment(self) -> SegmentSummary:
+        """Describe the segment that is appended to; see :meth:`roll`."""
+        active = self._state.segments.active
+        return SegmentSummary(
+            active.base_offset,
+            active.extent.next_offset,
+            active.extent.size_bytes,
+            active.indexes.largest().timestamp_ms,
+        )
+
+    # --- The rest of its life --------------------------------------------------------------
+
+    def reconfigure(self, config: LogConfig) -> None:
+        """Follow new settings from the next append on."""
+        state = self._state
+        state.config = config
+        state.segments.active.indexes.interval_bytes = config.index_interval_bytes
+        state.producers.set_expiration(config.producer_id_expiration_ms)
+
+    def close(self) -> None:
+        """Make everything durable, so that the log can be opened as clean, and let go of the files.
+
+        Waits for the disk. Nobody else may be using the log. The files are let go in any case.
+
+        Raises:
+            StorageError: the disk failed, now or earlier; the log must be recovered.
+        """
+        state = self._state
+        try:
+            state.check_writable()
+            closing.finish(state)
+        except OSError as error:
+            raise state.failed(error, "closing") from error
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the files and write nothing: the log is about to be deleted, or has failed."""
+        for segment in self._state.segments:
+            segment.close()

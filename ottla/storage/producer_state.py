@@ -120,10 +120,13 @@ class _Producer:
 class ProducerStates:
     """The producers of one partition. Checked and changed on the thread that appends."""
 
-    __slots__ = ("_completed", "_expiration_ms", "_open", "_producers")
+    __slots__ = ("_completed", "_expiration_ms", "_open", "_producers", "_producers_max")
 
-    def __init__(self, *, expiration_ms: int) -> None:
+    def __init__(
+        self, *, expiration_ms: int, producers_max: int = PRODUCERS_PER_PARTITION_MAX
+    ) -> None:
         self._expiration_ms = expiration_ms
+        self._producers_max = producers_max
         self._producers: dict[int, _Producer] = {}  # the longest silent first
         self._open: SortedDict[Offset, ProducerId] = SortedDict()  # by first offset
         self._completed: SortedDict[Offset, Offset] = SortedDict()  # first offset: marker's
@@ -330,7 +333,7 @@ class ProducerStates:
         producer = self._producers.pop(producer_id, None)
         if producer is None:
             producer = _Producer(ProducerEpoch(-1))
-            if len(self._producers) >= PRODUCERS_PER_PARTITION_MAX:
+            if len(self._producers) >= self._producers_max:
                 self._forget_longest_silent()
         self._producers[producer_id] = producer
         return producer

@@ -11,10 +11,10 @@ synced. The segments that end there or later are scanned: every batch, with its 
     [ segment 0 ][ segment 40 ......... ][ segment 80 ..... x??????? ]
       believed     scanned                 scanned up to x
 
-From the scan come the indexes of these segments, the leader epochs and the producers. Bytes that are
-not sound at ``x`` were torn by the crash, if ``x`` is not below the recovery point: the log is cut
-there, and the cut reported (:class:`TailCut`). The checkpoint may be a minute old, so the report
-also says whether sound batches followed, which hints at damage rather than a torn write.
+From the scan come the indexes of these segments, the leader epochs and the producers. Bytes that
+are not sound at ``x`` were torn by the crash, if ``x`` is not below the recovery point: the log is
+cut there, and the cut reported (:class:`TailCut`). The checkpoint may be a minute old, so the
+report also says whether sound batches followed, which hints at damage rather than a torn write.
 
 If ``x`` is below the recovery point, records are lost that were safe once. Then nothing is
 changed, and :exc:`~ottla.storage.damage.DamagedLogError` says where.
@@ -244,7 +244,7 @@ class _Recovery:
         replay(self._producers, believed, start_offset=known or 0, end_offset=end_offset)
 
     def _load_epochs(self) -> bool:
-        """Return whether there was a sound file of them."""
+        """Return whether there was a sound file of them that lists any."""
         path = self._directory / LEADER_EPOCHS_FILE
         if not self._file_system.exists(path):
             return False
@@ -253,7 +253,7 @@ class _Recovery:
         except ValueError:
             return False
         self._epochs_written = self._epochs.entries
-        return True
+        return bool(self._epochs_written)
 
     def _accept(self, index: int, scan: BatchScan) -> bool:
         """Decide what the end of a scan means; return whether the next segment follows on."""

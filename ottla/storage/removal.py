@@ -1,8 +1,8 @@
 """Segments that are no longer part of a log, and the files that they leave.
 
-Giving back the space of a large file takes the file system a while, and readers may still be at it. So
-a removed segment keeps its descriptors until :meth:`RemovedSegments.remove` is called, off the event
-loop, after ``file.delete.delay.ms``.
+Giving back the space of a large file takes the file system a while, and readers may still be at
+it. So a removed segment keeps its descriptors until :meth:`RemovedSegments.remove` is called, off
+the event loop, after ``file.delete.delay.ms``.
 
 At the *front* of the log, files are first renamed to ``….deleted``, oldest first, which is quick
 and not synced. A crash may then undo some of the renames and keep others, and nobody could tell the

@@ -164,7 +164,7 @@ class Segment:
         if not self._indexes_checked:
             if cached_only:
                 raise WouldWaitError
-            if self.indexes.unsound(log_bytes=self.extent.size_bytes) is not None:
+            if self.indexes.unsound(self.log, size_bytes=self.extent.size_bytes) is not None:
                 self.rebuild_indexes()
             self._indexes_checked = True
         return self.indexes

@@ -13,9 +13,10 @@ from typing import Final, NamedTuple
 
 from ottla.model.errors import CorruptMessageError
 from ottla.model.ids import NO_TIMESTAMP_MS
+from ottla.record.batch import HEADER_BYTES, BatchHeader, read_header
 from ottla.runtime.files import File, FileSystem
-from ottla.storage.batch_scan import walk_headers
-from ottla.storage.offset_index import OffsetIndex
+from ottla.storage.batch_scan import read_bytes, walk_headers
+from ottla.storage.offset_index import OffsetIndex, OffsetPosition
 from ottla.storage.time_index import TimeIndex, TimestampOffset
 
 NO_LARGEST: Final = TimestampOffset(NO_TIMESTAMP_MS, -1)
@@ -65,12 +66,20 @@ class SegmentIndexes:
         """Whether one of the indexes may not grow any more."""
         return self.offset.is_full(bytes_max) or self.time.is_full(bytes_max)
 
-    def unsound(self, *, log_bytes: int) -> str | None:
-        """Say what is wrong with an index of a log of ``log_bytes``; ``None`` if nothing shows.
+    def unsound(self, log: File, *, size_bytes: int) -> str | None:
+        """Say what is wrong with an index of a log of ``size_bytes``; ``None`` if nothing shows.
 
-        The cost does not grow with the index, so damage inside it does not show.
+        Looks at the sizes, at the last entries and at the batches that these name. The cost does
+        not grow with the index, so damage inside it does not show; whoever uses an entry checks
+        it against the batch that it names.
         """
-        return self.offset.unsound(log_bytes=log_bytes) or self.time.unsound()
+        reason = self.offset.unsound(log_bytes=size_bytes) or self.time.unsound()
+        if reason is not None:
+            return reason
+        try:
+            return self._disagreement(log, size_bytes)
+        except CorruptMessageError as error:
+            return str(error)
 
     # --- Writing --------------------------------------------------------------------
 
@@ -96,6 +105,11 @@ class SegmentIndexes:
         for entries in (self.offset.entries, self.time.entries):
             entries.create()
             entries.spill()
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether entries wait in memory, as those of an index do that was made anew."""
+        return self.offset.entries.has_unwritten or self.time.entries.has_unwritten
 
     def sync(self) -> None:
         """Return once what was written survives a crash."""
@@ -135,11 +149,8 @@ class SegmentIndexes:
         largest = self.time.last() or NO_LARGEST
         self._bytes_since_entry = size_bytes - position
         for at, header in walk_headers(log, position=position, end=size_bytes):
-            if entry is not None and at == position and header.last_offset != entry.offset:
-                raise CorruptMessageError(
-                    f"{self.offset.entries.path} says that the batch at position {position} ends "
-                    f"at offset {entry.offset}, but it ends at {header.last_offset}"
-                )
+            if entry is not None and at == position:
+                check_entry(entry, header, log)
             if header.max_timestamp > largest.timestamp_ms:
                 largest = TimestampOffset(header.max_timestamp, header.last_offset)
             next_offset = header.next_offset
@@ -155,3 +166,47 @@ class SegmentIndexes:
         self.discard()
         for position, header in walk_headers(log, position=0, end=size_bytes):
             self.note(Span(header.last_offset, header.size_bytes, header.max_timestamp), position)
+
+    # --- Inside -----------------------------------------------------------------------
+
+    def _disagreement(self, log: File, size_bytes: int) -> str | None:
+        """Say what the last entries, or the lack of any, have wrong about the log."""
+        entry, largest = self.offset.last(), self.time.last()
+        if entry is not None:
+            check_entry(entry, read_header(read_bytes(log, entry.position, HEADER_BYTES)), log)
+        elif self._entry_is_due(log, size_bytes):
+            return "the offset index has no entries"
+        if largest is not None:
+            return self._largest_is_wrong(log, size_bytes, largest)
+        if size_bytes and read_header(read_bytes(log, 0, HEADER_BYTES)).max_timestamp >= 0:
+            return "the time index has no entries"
+        return None
+
+    def _entry_is_due(self, log: File, size_bytes: int) -> bool:
+        for position, _ in walk_headers(log, position=0, end=size_bytes):
+            if position > self.interval_bytes:
+                return True
+        return False
+
+    def _largest_is_wrong(self, log: File, size_bytes: int, largest: TimestampOffset) -> str | None:
+        entry = self.offset.at_or_before(largest.offset)
+        position = 0 if entry is None else entry.position
+        for _, header in walk_headers(log, position=position, end=size_bytes):
+            if header.last_offset == largest.offset and header.max_timestamp == largest[0]:
+                return None
+            if header.last_offset >= largest.offset:
+                break
+        return f"the time index ends with {largest}, which is not in the log"
+
+
+def check_entry(entry: OffsetPosition, header: BatchHeader, log: File) -> None:
+    """Compare an entry of the offset index with the batch at its position.
+
+    Raises:
+        CorruptMessageError: the entry means another batch.
+    """
+    if header.last_offset != entry.offset:
+        raise CorruptMessageError(
+            f"the index of {log.path} says that the batch at position {entry.position} ends at "
+            f"offset {entry.offset}, but it ends at {header.last_offset}"
+        )

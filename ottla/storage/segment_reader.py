@@ -27,6 +27,7 @@ from ottla.storage.batch_scan import read_bytes, walk_headers
 from ottla.storage.entry_file import WouldWaitError
 from ottla.storage.offset_index import OffsetPosition
 from ottla.storage.segment import KnownPositions, Segment
+from ottla.storage.segment_indexes import check_entry
 from ottla.storage.time_index import TimeIndex
 
 Result = TypeVar("Result")
@@ -108,7 +109,7 @@ class SegmentReader:
         )
 
     def headers_from(self, offset: int) -> Iterator[tuple[int, BatchHeader]]:
-        """Yield (position, header) from a batch close before ``offset``, or the one that holds it."""
+        """Yield (position, header) from the batch that holds ``offset``, or one close before it."""
         entry = None
         if self._use_index and offset > self._segment.base_offset:
             indexes = self._segment.checked_indexes(cached_only=self._cached_only)
@@ -121,7 +122,7 @@ class SegmentReader:
             cached_only=self._cached_only,
         ):
             if entry is not None and at == position:
-                self._check_entry(entry, header)
+                check_entry(entry, header, self._segment.log)
             yield at, header
 
     def time_index(self) -> TimeIndex | None:
@@ -136,7 +137,7 @@ class SegmentReader:
         entry = self._entry_near_end(start, len(content), end_offset)
         if entry is not None:
             size = entry.position - start
-            self._check_entry(entry, read_header(content, size))
+            check_entry(entry, read_header(content, size), self._segment.log)
         header = read_header(content, size)
         next_offset = header.base_offset
         while size + header.size_bytes <= len(content) and header.next_offset <= end_offset:
@@ -172,14 +173,6 @@ class SegmentReader:
             raise CorruptMessageError(
                 f"{self._segment.log.path} has {header.base_offset} to {header.last_offset} where "
                 f"offset {offset} should be"
-            )
-
-    def _check_entry(self, entry: OffsetPosition, header: BatchHeader) -> None:
-        if header.last_offset != entry.offset:
-            raise CorruptMessageError(
-                f"the index of {self._segment.log.path} says that the batch at position "
-                f"{entry.position} ends at offset {entry.offset}, but it ends at "
-                f"{header.last_offset}"
             )
 
     def _read(self, position: int, size: int) -> bytes:

@@ -1,9 +1,10 @@
 """Which part of a segment holds records at or after a time: ``.timeindex``.
 
-An entry (timestamp, offset - base offset) says: up to and including the batch that ends at this offset,
-no record is later than the timestamp, and that batch has a record with it. Entries are added
-together with those of the offset index, where the largest timestamp has grown since the last one, and
-once more when the segment is closed, so that the last entry gives the largest timestamp of all.
+An entry (timestamp, offset - base offset) says: up to and including the batch that ends at this
+offset, no record is later than the timestamp, and that batch has a record with it. Entries are
+added together with those of the offset index, where the largest timestamp has grown since the last
+one, and once more when the segment is closed, so that the last entry gives the largest timestamp
+of all.
 
 So the first record at or after time *t* is not before the last entry whose timestamp is at
 most *t*: its batch is the place to start looking.

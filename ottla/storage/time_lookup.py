@@ -74,25 +74,34 @@ def first_at_or_after(
     return None
 
 
-def largest_timestamp(segment: Segment, *, end_offset: int, closed: bool) -> TimestampOffset | None:
-    """Return the largest timestamp of batches below ``end_offset``, with its batch's last offset.
+def largest_timestamp(
+    segment: Segment, *, start_offset: int, end_offset: int, closed: bool
+) -> TimestampOffset | None:
+    """Return the largest timestamp of the batches in a range, with that batch's last offset.
 
     ``None`` if there is no batch, or none with a timestamp. Reads one index entry for a segment
-    that lies below ``end_offset``.
+    that lies in the range.
 
     Raises:
         DamagedLogError: there are no sound batches where they should be.
     """
     largest = segment.checked_indexes().largest()
-    if largest.offset >= end_offset:
+    if not start_offset <= largest.offset < end_offset:
         largest = trusting_index_first(
-            segment, lambda reader: _largest_before(segment, reader, end_offset), closed=closed
+            segment,
+            lambda reader: _largest_between(segment, reader, start_offset, end_offset),
+            closed=closed,
         )
     return largest if largest.timestamp_ms >= 0 else None
 
 
 def record_with(
-    segment: Segment, largest: TimestampOffset, *, end_offset: int, closed: bool
+    segment: Segment,
+    largest: TimestampOffset,
+    *,
+    start_offset: int,
+    end_offset: int,
+    closed: bool,
 ) -> FoundRecord | None:
     """Find the record whose batch :func:`largest_timestamp` gave; the first one if there are more.
 
@@ -103,29 +112,35 @@ def record_with(
     """
 
     def find(reader: SegmentReader) -> _FoundBatch:
+        wanted = largest
         if reader.time_index() is None:
-            return _check_entry(segment, reader, _largest_before(segment, reader, end_offset))
-        return _check_entry(segment, reader, largest)
+            wanted = _largest_between(segment, reader, start_offset, end_offset)
+        return _check_entry(segment, reader, wanted)
 
     batch = trusting_index_first(segment, find, closed=closed)
     found: FoundRecord | None = None
     for record in iterate_records(_read(segment, batch)):
-        if found is None or record.timestamp_ms > found.timestamp_ms:
+        later = found is None or record.timestamp_ms > found.timestamp_ms
+        if later and record.offset >= start_offset:
             epoch = batch.header.partition_leader_epoch
             found = FoundRecord(record.offset, record.timestamp_ms, epoch)
     return found
 
 
-def _largest_before(segment: Segment, reader: SegmentReader, end_offset: int) -> TimestampOffset:
+def _largest_between(
+    segment: Segment, reader: SegmentReader, start_offset: int, end_offset: int
+) -> TimestampOffset:
     index = reader.time_index()
     entry = None if index is None else index.at_or_before_offset(end_offset - 1)
-    if entry is not None:
+    if entry is None or entry.offset < start_offset or start_offset > segment.base_offset:
+        largest, from_offset = NO_LARGEST, start_offset
+    else:
         _check_entry(segment, reader, entry)
-    largest = entry or NO_LARGEST
-    for _, header in reader.headers_from(segment.base_offset if entry is None else entry.offset):
+        largest, from_offset = entry, entry.offset
+    for _, header in reader.headers_from(from_offset):
         if header.next_offset > end_offset:
             break
-        if header.max_timestamp > largest.timestamp_ms:
+        if header.max_timestamp > largest.timestamp_ms and header.last_offset >= start_offset:
             largest = TimestampOffset(header.max_timestamp, header.last_offset)
     return largest
 

@@ -114,6 +114,9 @@ class FakeCluster:
         self.producer_ids = 0
         self.discards = False
         self.max_unanswered = 0
+        self.log_append_time_ms = -1
+        self.closed_with: grpc.StatusCode | None = None
+        self.acks_asked: set[int] = set()
         self.fetch_plan: Iterator[Refusal | Damage | None] = iter(())
         self.fetches_flow = asyncio.Event()
         self.fetches_flow.set()
@@ -246,6 +249,8 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         self, request_iterator: AsyncIterator[log_pb2.ProduceRequest], context: Any
     ) -> AsyncIterator[log_pb2.ProduceResponse]:
         self.cluster.calls["ProduceStream"] += 1
+        if self.cluster.closed_with is not None:
+            await context.abort(self.cluster.closed_with, "closed by the fake")
         answers: asyncio.Queue[log_pb2.ProduceResponse | AnyFault] = asyncio.Queue()
         reader = asyncio.ensure_future(self._append_all(request_iterator, answers))
         try:
@@ -266,6 +271,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         answers: asyncio.Queue[log_pb2.ProduceResponse | AnyFault],
     ) -> None:
         async for request in requests:
+            self.cluster.acks_asked.add(request.acks)
             response = log_pb2.ProduceResponse(correlation_id=request.correlation_id)
             for entry in request.partitions:
                 fault = next(self.cluster.plan, None)
@@ -293,6 +299,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             partition = cluster.led_partition(entry.topic, entry.partition, self.broker.id)
             answer.base_offset = partition.append(entry.batches)
             answer.end_offset = partition.log_end_offset
+            answer.log_append_time_ms = cluster.log_append_time_ms
             cluster.tell_appended()
             if isinstance(fault, LateError):
                 raise error_for(fault.code, "failed late by the fake")
@@ -307,9 +314,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         detail.Pack(described(error))
         await context.abort_with_status(
             rpc_status.to_status(
-                status_pb2.Status(
-                    code=fault.status.value[0], message=str(error), details=[detail]
-                )
+                status_pb2.Status(code=fault.status.value[0], message=str(error), details=[detail])
             )
         )
 
@@ -399,9 +404,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             answer = response.partitions.add(topic=asked.topic, partition=asked.partition)
             answer.offset, answer.timestamp_ms = -1, -1
             try:
-                partition = self.cluster.led_partition(
-                    asked.topic, asked.partition, self.broker.id
-                )
+                partition = self.cluster.led_partition(asked.topic, asked.partition, self.broker.id)
             except OttlaError as error:
                 answer.error.CopyFrom(described(error))
                 continue
@@ -426,9 +429,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         for asked in request.partitions:
             answer = response.partitions.add(topic=asked.topic, partition=asked.partition)
             try:
-                partition = self.cluster.led_partition(
-                    asked.topic, asked.partition, self.broker.id
-                )
+                partition = self.cluster.led_partition(asked.topic, asked.partition, self.broker.id)
                 answer.log_start_offset = partition.delete_before(asked.before_offset)
             except OttlaError as error:
                 answer.error.CopyFrom(described(error))

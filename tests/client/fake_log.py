@@ -57,9 +57,7 @@ class FakePartition:
             return duplicate
         base_offset = self.log_end_offset
         if self.keeps_batches:
-            stamp, rest = restamped(
-                batch, base_offset=base_offset, leader_epoch=self.leader_epoch
-            )
+            stamp, rest = restamped(batch, base_offset=base_offset, leader_epoch=self.leader_epoch)
             self.batches.append(RecordBatch.at(stamp + bytes(rest)))
         self.log_end_offset += header.record_count
         if header.has_producer:

@@ -17,6 +17,7 @@ async def door() -> AsyncIterator[Door]:
     door = Door(logs, gate, new_server(logs, gate))
     door.port = await door.server.start("127.0.0.1", 0)
     gate.open()
+    await door.server.announce(serving=True)
     yield door
     logs.acknowledging.set()
     await door.server.stop(grace_s=0)

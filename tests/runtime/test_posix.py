@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ottla.runtime.posix import PosixFileSystem
+from ottla.runtime.posix import PosixFileSystem, raise_open_files_limit
 
 HOLD_AND_WAIT = """
 import sys
@@ -197,3 +197,13 @@ def test_refused_lock_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     held.release()
+
+
+def test_process_may_open_as_many_files_as_its_hard_limit_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        assert raise_open_files_limit() == hard
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,7 +1,7 @@
 """The broker's gRPC port.
 
-Start and stop are stories with an end. Start: bind, serve, and only then say so to the health
-service. Stop: say ``NOT_SERVING``, take no more calls, let those under way finish within the grace
+Start and stop are stories with an end. Start: bind and listen, and when whoever owns the server
+says that requests are welcome, tell the health service. Stop: say ``NOT_SERVING``, take no more calls, let those under way finish within the grace
 given, cut off the rest.
 
 Bounds: the size of a message, the number of calls on one connection, and the time that a silent
@@ -90,7 +90,7 @@ class GrpcServer:
         )
 
     async def start(self, host: str, port: int) -> int:
-        """Bind and serve; return the port, which is a free one if 0 was asked for.
+        """Bind and listen; return the port, which is a free one if 0 was asked for.
 
         Raises:
             OSError: the address cannot be bound; ``EADDRINUSE`` if the port is taken.
@@ -105,16 +105,22 @@ class GrpcServer:
             raise OSError(errno.EADDRINUSE, str(error), address) from None
         if bound == 0:
             raise OSError(errno.EADDRINUSE, "address in use or not of this machine", address)
+        await self.announce(serving=False)
         await self._server.start()
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         return bound
+
+    async def announce(self, *, serving: bool) -> None:
+        """Tell those who ask the health service whether requests are welcome."""
+        status = (
+            health_pb2.HealthCheckResponse.SERVING
+            if serving
+            else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        names: Sequence[str] = ("", *_SERVICE_NAMES)
+        for name in names:
+            await self._health.set(name, status)
 
     async def stop(self, *, grace_s: float) -> None:
         """Refuse new calls, wait up to ``grace_s`` for those under way, and close the port."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
-
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        names: Sequence[str] = ("", *_SERVICE_NAMES)
-        for name in names:
-            await self._health.set(name, status)

@@ -74,7 +74,9 @@ class ReplicatedStateMachine(Protocol):
 
 
 Answered = Callable[[Outcome, bytes], None]
-"""Called once with the outcome, and with what ``apply`` returned if it is ``APPLIED``."""
+"""Called once with the outcome and, if it is ``APPLIED``, with what ``apply`` returned; if it
+is ``REFUSED``, with the name of the error in :mod:`ottla.model.errors` that says why:
+``NOT_CONTROLLER``, ``THROTTLING_QUOTA_EXCEEDED`` or ``MESSAGE_TOO_LARGE``."""
 
 
 class Consensus(Protocol):

@@ -34,7 +34,8 @@ Below: :mod:`hardened` (the node, on pysyncobj), :mod:`elections`, :mod:`followi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, assert_never
@@ -261,18 +262,17 @@ class RaftEngine:
 
     def tick(self) -> None:
         """Do what is to be done by now, then call back. Waits for the disk."""
-        self._check_running()
         assert not self._ticking, "a callback must not tick"
         self._ticking = True
         try:
             for _ in range(RAFT_TICK_PASSES_MAX):
-                end_index = self._journal.end_index
-                with running_by(self._clock):
+                with self._running():
                     self._node.tick_once()
-                self._outbox.flush()
-                end_index = max(end_index, self._journal.end_index)
+                    self._outbox.flush()
+                end_index = self._journal.end_index
                 self._tell()
-                if self._reason_stopped or self._journal.end_index == end_index:
+                nothing_proposed = self._journal.end_index == end_index
+                if nothing_proposed or self._reason_stopped is not None:
                     break
         finally:
             self._ticking = False
@@ -280,14 +280,16 @@ class RaftEngine:
     def close(self) -> None:
         """Answer what is outstanding with ``UNKNOWN``, sync the journal and let go of the files.
 
-        Also to be called after the node was stopped; then nothing is written.
+        Also to be called after the node has stopped, or a call has failed; then nothing is written.
         """
-        if self._reason_stopped is None:
-            self._reason_stopped = "closed"
+        was_running = self._reason_stopped is None
+        self._reason_stopped = self._reason_stopped or "closed"
         self._proposals.abandon()
         try:
-            self._journal.close()
+            if was_running:
+                self._journal.close()
         finally:
+            self._journal.let_go()
             self._proposals.tell()
 
     # --- Peers ---
@@ -311,7 +313,7 @@ class RaftEngine:
         if not self._links.is_present(peer, link):
             return
         node = self._node
-        with running_by(self._clock):
+        with self._running():
             match message:
                 case AppendRequest():
                     node.following.on_append(peer, message)
@@ -385,6 +387,19 @@ class RaftEngine:
     def _stop(self, reason: str) -> NoReturn:
         self._reason_stopped = reason
         self._fatal(reason)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Run the node by its clock; if that raises, it is in no state to be run again."""
+        self._check_running()
+        finished = False
+        try:
+            with running_by(self._clock):
+                yield
+            finished = True
+        finally:
+            if not finished and self._reason_stopped is None:
+                self._reason_stopped = "an earlier call has failed"
 
     def _check_running(self) -> None:
         assert self._reason_stopped is None, f"the node has stopped: {self._reason_stopped}"

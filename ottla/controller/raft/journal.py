@@ -251,14 +251,16 @@ class Journal:
         self._rewrite()
 
     def close(self) -> None:
-        """Make everything durable and let go of the file; after a failure, only let go."""
-        if self._file is None:
-            return
+        """Make everything durable, the commit index too, and let go of the file."""
         try:
-            if not self._failed:
-                self._note_commit_index()
-                self.sync()
+            self._note_commit_index()
+            self.sync()
         finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the file without writing anything more."""
+        if self._file is not None:
             self._file.close()
             self._file = None
 

@@ -8,9 +8,10 @@ of unacknowledged bytes, so that a slow peer fills neither its link's queue nor 
       equal       known or hoped    under way         to be sent
                   to be equal       (bounded)
 
-Acknowledgements move the window forward and never the next index back; a refusal, and a new
-link, start again from where the peer is known or says to be. So nothing here relies on an
-answer that may have been lost: the next heartbeat is answered as well.
+Acknowledgements move the window forward and never the next index back; only a refusal does, to
+where the peer says that it stands. On a new link a peer is hoped to have everything, and refuses
+if it does not. So nothing here relies on an answer that may have been lost: the next heartbeat
+is answered as well.
 
 A peer that needs what the log no longer has is sent the latest snapshot, one part at a
 time, and entries from there on. A part without data stands in for the heartbeat meanwhile.
@@ -86,12 +87,8 @@ class Leading:
         self._peers = {peer: self._hopeful() for peer in self._raft.connected}
 
     def connected(self, peer: BrokerId) -> None:
-        """Start over with a peer on a new link: what was under way may be lost."""
-        progress = self._hopeful()
-        matched = self._raft.matched(peer)
-        if matched:
-            progress.restart_at(matched + 1)
-        self._peers[peer] = progress
+        """Start over with a peer on a new link; it refuses if something was lost with the old."""
+        self._peers[peer] = self._hopeful()
 
     def disconnected(self, peer: BrokerId) -> None:
         """Forget what is under way to a peer."""

@@ -38,6 +38,7 @@ _IDENTITY = struct.Struct("<QQ")
 _STATE_AT = len(FILE_HEADER) + CHECKSUM_BYTES + _IDENTITY.size
 
 _NAME = re.compile(r"(\d{20})-(\d{10})\.snapshot\Z")
+_UNFINISHED = re.compile(r"\d{20}-\d{10}\.snapshot\..+\Z")
 
 RunInBackground = Callable[[Callable[[], None]], None]
 """Run a job that waits for the disk, now or on another thread."""
@@ -111,7 +112,7 @@ class SnapshotStore:
         run_in_background: RunInBackground,
         fatal: Fatal,
     ) -> None:
-        """See what there is and remove what the newest one supersedes. Waits for the disk."""
+        """See what there is. Waits for the disk."""
         self._directory = directory
         self._file_system = file_system
         self._run_in_background = run_in_background
@@ -121,7 +122,7 @@ class SnapshotStore:
         file_system.make_directory(directory)
         file_system.sync_directory(directory.parent)
         self._latest = max(self._stored(), default=None)
-        self._remove_superseded()
+        self._remove_unfinished()
 
     @property
     def latest(self) -> SnapshotId | None:
@@ -144,6 +145,7 @@ class SnapshotStore:
             raise StorageError(f"{path}: {error}; give this node an empty directory") from error
         if snapshot.id != self._latest:
             raise StorageError(f"{path} contains the snapshot of entry {snapshot.id.index}")
+        self._remove_superseded()  # not before it is known to be sound
         return snapshot
 
     def load_to_serve(self) -> Snapshot:
@@ -203,6 +205,12 @@ class SnapshotStore:
         for stored in self._stored():
             if stored not in (self._latest, self._writing):
                 self._file_system.remove(self._directory / stored.file_name)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a crash left of a snapshot on its way to its name."""
+        for name in self._file_system.list(self._directory):
+            if _UNFINISHED.match(name):
+                self._file_system.remove(self._directory / name)
 
     def _stored(self) -> list[SnapshotId]:
         names = map(_NAME.match, self._file_system.list(self._directory))

@@ -42,15 +42,15 @@ class PerfectJournal(MemoryJournal):  # type: ignore[misc]  # pysyncobj has no t
 class Wire(Transport):  # type: ignore[misc]  # pysyncobj has no types
     """The transport of one node."""
 
-    def __init__(self, network: Network[Any], node: str) -> None:
+    def __init__(self, network: Network[Any], node: int) -> None:
         super().__init__(None, None, None)
         self._network = network
         self._node = node
 
     def send(self, node: Node, message: Any) -> bool:
-        if self._network.link(int(self._node), int(node.id)) is None:
+        if self._network.link(self._node, node.id) is None:
             return False
-        self._network.send(int(self._node), int(node.id), copy.deepcopy(message))
+        self._network.send(self._node, node.id, copy.deepcopy(message))
         return True
 
 
@@ -112,13 +112,13 @@ class StockCluster:
 
         class Replicated(self._module.SyncObj):  # type: ignore[misc,name-defined]
             def __init__(self) -> None:
-                others = [Node(str(other)) for other in cluster.ids if other != node]
+                others = [Node(other) for other in cluster.ids if other != node]
                 super().__init__(
-                    Node(str(node)),
+                    Node(node),
                     others,
                     conf=configuration,
                     nodeClass=Node,
-                    transport=Wire(cluster.network, str(node)),
+                    transport=Wire(cluster.network, node),
                 )
                 self.entries: list[tuple[int, str]] = []
 
@@ -148,21 +148,21 @@ class StockCluster:
         del self._nodes[node]
         for peer in self.network.linked_to(node):
             self.network.cut(node, peer)
-            self._transport(peer)._onNodeDisconnected(Node(str(node)))
+            self._transport(peer)._onNodeDisconnected(Node(node))
         for leftover in self._directory.glob(f"{node}.*"):
             leftover.unlink()
 
     def connect(self, a: int, b: int) -> None:
         if a in self._nodes and b in self._nodes and self.network.link(a, b) is None:
             self.network.connect(a, b)
-            self._transport(a)._onNodeConnected(Node(str(b)))
-            self._transport(b)._onNodeConnected(Node(str(a)))
+            self._transport(a)._onNodeConnected(Node(b))
+            self._transport(b)._onNodeConnected(Node(a))
 
     def disconnect(self, a: int, b: int) -> None:
         if self.network.link(a, b) is not None:
             self.network.cut(a, b)
-            self._transport(a)._onNodeDisconnected(Node(str(b)))
-            self._transport(b)._onNodeDisconnected(Node(str(a)))
+            self._transport(a)._onNodeDisconnected(Node(b))
+            self._transport(b)._onNodeDisconnected(Node(a))
 
     def tick(self, node: int) -> None:
         if node in self._nodes:
@@ -187,7 +187,7 @@ class StockCluster:
 
     def _arrived(self, source: int, target: int, _link: int, message: Any) -> None:
         if target in self._nodes:
-            self._transport(target)._onMessageReceived(Node(str(source)), message)
+            self._transport(target)._onMessageReceived(Node(source), message)
 
     def _transport(self, node: int) -> Any:
         return self._nodes[node]._SyncObj__transport

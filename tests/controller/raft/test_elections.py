@@ -224,6 +224,22 @@ def test_trial_vote_changes_nothing() -> None:
     assert cluster.engines[2]._journal.voted_for is None
 
 
+def test_trial_that_a_new_term_has_overtaken_is_over() -> None:
+    cluster = Cluster(3)
+    node = cluster.engines[1]._node
+    cluster.clock.advance(1)
+    node.expire_election_timer()
+    cluster.tick(1)
+    node.adopt_term(1)
+    cluster.network.under_way.clear()
+
+    stale = VoteResponse(term=0, campaign_term=1, pre_vote=True, granted=True)
+    receive(cluster, 2, 1, stale)
+    cluster.tick(1)
+
+    assert (cluster.engines[1].role, cluster.engines[1].term) == (Role.FOLLOWER, 1)
+
+
 def test_voter_that_hears_its_leader_ignores_candidates() -> None:
     cluster = Cluster(3)
     leader = cluster.elect(1)

@@ -9,10 +9,21 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ottla.controller.raft.fatal import NodeStoppedError, raise_node_stopped
 from ottla.controller.raft.journal import Journal
-from ottla.controller.raft.journal_format import GROUP_HEADER_BYTES, split_groups
+from ottla.controller.raft.journal_format import (
+    FILE_HEADER,
+    GROUP_HEADER_BYTES,
+    Base,
+    Record,
+    Truncated,
+    encode_group,
+    encode_record,
+    split_groups,
+)
 from ottla.controller.raft.messages import Entry
 from ottla.controller.raft.snapshots import SnapshotId
 from ottla.model.errors import StorageError
@@ -336,6 +347,44 @@ def test_group_that_looks_like_one_inside_a_torn_entry_is_not_taken_for_proof() 
     assert commands(reopen_bytes(content[:-1])) == [b"first"]
 
 
+def sealed(*records: Record | bytes) -> bytes:
+    """Return a journal of one group with the right checksum, whatever is in it."""
+    encoded = b"".join(r if isinstance(r, bytes) else encode_record(r) for r in records)
+    return FILE_HEADER + encode_group(encoded, position=len(FILE_HEADER))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(sealed(Base(1, 0), Entry(b"x", 9, 1)), "has entry 9 where 2", id="gap"),
+        pytest.param(sealed(Base(1, 0), Truncated(5)), "takes back entry 5", id="truncation"),
+        pytest.param(sealed(Base(1, 0), b"\x09"), "of kind 9", id="newer version"),
+        pytest.param(sealed(Base(1, 0), b"\x04\x01"), "ends too early", id="short record"),
+        pytest.param(
+            sealed(Base(1, 0), encode_record(Entry(b"xyz", 2, 1))[:-1]), "2 of 3", id="short entry"
+        ),
+        pytest.param(sealed(Base(1, 0), Entry(b"x", 2, 1)), "older than its entries", id="term"),
+    ],
+)
+def test_content_that_no_writer_made_is_refused(content: bytes, reason: str) -> None:
+    with pytest.raises(StorageError, match=reason):
+        reopen_bytes(content)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_or_cut_and_never_believed(garbage: bytes) -> None:
+    assert commands(reopen_bytes(CONTENT + garbage)) == [b"first", b"second", b"third"]
+    with pytest.raises(StorageError):
+        reopen_bytes(FILE_HEADER + garbage)
+
+
+def test_journal_is_looked_at_in_one_line() -> None:
+    journal = open_journal(new_disk())
+    grow(journal, b"a", b"b")
+
+    assert repr(journal) == "<Journal 1 | 2..3 committed 1 term 1 vote None>"
+
+
 # --- The disk fails ------------------------------------------------------------------
 
 
@@ -352,7 +401,9 @@ def test_failed_write_stops_the_node_and_is_never_tried_again(operation: str, nu
     before = disk.operations
     with pytest.raises(AssertionError):
         journal.sync()
-    journal.close()
+    with pytest.raises(AssertionError):
+        journal.close()
+    journal.let_go()
 
     assert disk.operations == before
 

@@ -12,9 +12,10 @@ import pytest
 
 from ottla.controller.raft.fatal import NodeStoppedError, raise_node_stopped
 from ottla.controller.raft.following import IncomingSnapshot
-from ottla.controller.raft.messages import SnapshotChunk
+from ottla.controller.raft.messages import Message, SnapshotChunk
 from ottla.controller.raft.snapshots import Snapshot, SnapshotId, SnapshotStore, run_at_once
 from ottla.model.errors import StorageError
+from ottla.model.ids import BrokerId
 from ottla.simulation.disk import SimulatedCrash, SimulatedDisk
 from tests.controller.raft.cluster import SMALL_BATCHES, Cluster
 
@@ -129,6 +130,28 @@ def test_snapshot_written_in_the_background_does_not_replace_a_newer_one_install
 
     assert store.latest == NINE
     assert loaded_state(disk) == b"the leader's"
+
+
+def test_unfinished_snapshots_are_removed_at_the_next_start() -> None:
+    disk = new_disk()
+    open_store(disk).write(FIVE, b"state")
+    disk.open(DIRECTORY / f"{NINE.file_name}.tmp", create=True).append([b"half"])
+    open_store(disk)
+
+    assert disk.list(DIRECTORY) == [FIVE.file_name]
+
+
+def test_older_snapshot_is_kept_if_the_newest_is_damaged() -> None:
+    disk = new_disk()
+    disk.make_directory(DIRECTORY)
+    for snapshot in (FIVE, NINE):
+        disk.replace(DIRECTORY / snapshot.file_name, Snapshot.of(snapshot, b"state").content)
+    disk.flip_bit(DIRECTORY / NINE.file_name, 60)
+    store = open_store(disk)
+    with pytest.raises(StorageError):
+        store.load()
+
+    assert FIVE.file_name in disk.list(DIRECTORY)
 
 
 def test_foreign_files_are_left_alone() -> None:
@@ -361,6 +384,51 @@ def test_new_leader_goes_on_with_the_same_snapshot_where_the_old_one_stopped() -
     assert cluster.machines[3].entries == cluster.machines[2].entries
 
 
+def test_leader_is_heard_while_a_part_is_slow() -> None:
+    cluster = lagging_cluster()
+    cluster.heal(3)
+    cluster.clock.advance(110)
+    cluster.tick(1)
+    cluster.network.deliver(1, 3)
+    cluster.tick(3)
+    cluster.network.deliver(3, 1)
+    cluster.tick(1)
+    before = len(cluster.network.under_way[1, 3])
+    for _ in range(3):
+        cluster.clock.advance(110)
+        cluster.tick(1)
+
+    heartbeats = [message for _, message in cluster.network.under_way[1, 3]][before:]
+    assert [getattr(message, "data", None) for message in heartbeats] == [b""] * 3
+
+
+def test_every_part_is_sent_once_although_heartbeats_are_answered_too() -> None:
+    cluster = lagging_cluster(entries=60)
+    offsets: list[int] = []
+
+    def spy(_source: int, _target: int, message: Message) -> None:
+        if isinstance(message, SnapshotChunk) and message.data:
+            offsets.append(message.offset)
+
+    cluster.spies.append(spy)
+    cluster.heal(3)
+    for _ in range(40):
+        for _ in range(3):
+            cluster.clock.advance(110)
+            cluster.tick(1)
+        cluster.network.deliver(1, 3)
+        cluster.tick(3)
+        cluster.network.deliver(3, 1)
+        cluster.network.deliver(1, 2)
+        cluster.tick(2)
+        cluster.network.deliver(2, 1)
+        cluster.tick(1)
+
+    assert cluster.engines[3].statistics().snapshot_index > 0
+    assert len(offsets) >= 4
+    assert offsets == sorted(set(offsets))
+
+
 @pytest.mark.parametrize("operation", range(1, 18))
 def test_crash_at_any_point_of_an_installation_is_recovered_from(operation: int) -> None:
     cluster = lagging_cluster()
@@ -375,6 +443,24 @@ def test_crash_at_any_point_of_an_installation_is_recovered_from(operation: int)
     cluster.run(2_000)
 
     assert cluster.machines[3].entries == cluster.machines[1].entries
+
+
+@pytest.mark.parametrize("operation", range(1, 16))
+def test_term_is_not_forgotten_by_a_crash_while_its_snapshot_is_installed(operation: int) -> None:
+    for seed in range(4):
+        cluster = Cluster(3, seed=seed)
+        link = cluster.network.link(1, 2)
+        assert link is not None
+        [whole] = chunks(Snapshot.of(SnapshotId(9, 5), b"[]"), size=1_000)
+        disk = cluster.disks[2]
+        disk.crash_at_operation = disk.operations + operation
+        with suppress(SimulatedCrash):
+            cluster.engines[2].receive(BrokerId(1), link, replace(whole, term=5))
+            cluster.engines[2].tick()
+
+        restarted = cluster.restart(2)
+
+        assert (restarted.statistics().snapshot_index, restarted.term) in [(0, 0), (0, 5), (9, 5)]
 
 
 def test_snapshot_that_brings_nothing_is_not_installed_and_the_log_stays() -> None:

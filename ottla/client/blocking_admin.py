@@ -1,0 +1,102 @@
+"""The admin client for programs without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Unpack
+
+from ottla.client.admin import Admin as AsyncioAdmin
+from ottla.client.admin_values import (
+    BrokerDescription,
+    ClusterDescription,
+    ConfigChange,
+    ConfigEntry,
+    ConfigResource,
+    CreatedTopic,
+    NewTopic,
+    TopicDescription,
+)
+from ottla.client.blocking_client import BlockingClient
+from ottla.client.offset_lookup import OffsetFound
+from ottla.client.settings import ConnectionOptions
+from ottla.model.ids import TopicPartition
+
+
+class Admin(BlockingClient):
+    """Administers a cluster.
+
+    Every method does, and raises, what the one of that name in :class:`ottla.client.Admin` does.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | Iterable[str] = "127.0.0.1:7092",
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        self._admin = AsyncioAdmin(bootstrap_servers, **options)
+        super().__init__(start=self._admin.start, stop=self._admin.stop)
+
+    def create_topics(
+        self,
+        topics: Iterable[NewTopic],
+        *,
+        validate_only: bool = False,
+        timeout_ms: int = 30_000,
+    ) -> list[CreatedTopic]:
+        """Create topics, and wait until every partition has a leader."""
+        return self._call(
+            self._admin.create_topics, topics, validate_only=validate_only, timeout_ms=timeout_ms
+        )
+
+    def delete_topics(self, names: Iterable[str]) -> None:
+        """Delete topics with all their records."""
+        self._call(self._admin.delete_topics, names)
+
+    def create_partitions(self, totals: Mapping[str, int], *, validate_only: bool = False) -> None:
+        """Raise the number of partitions of topics to new totals."""
+        self._call(self._admin.create_partitions, totals, validate_only=validate_only)
+
+    def list_topics(self, *, include_internal: bool = False) -> list[str]:
+        """Return the names of all topics, sorted."""
+        return self._call(self._admin.list_topics, include_internal=include_internal)
+
+    def describe_topics(
+        self, names: Iterable[str] | None = None, *, include_internal: bool = False
+    ) -> list[TopicDescription]:
+        """Describe the topics named, or all of them."""
+        return self._call(self._admin.describe_topics, names, include_internal=include_internal)
+
+    def describe_configs(
+        self, resources: Iterable[ConfigResource], *, keys: Iterable[str] = ()
+    ) -> dict[ConfigResource, list[ConfigEntry]]:
+        """Return the settings of topics and brokers; only ``keys``, if any are named."""
+        return self._call(self._admin.describe_configs, resources, keys=keys)
+
+    def alter_configs(
+        self,
+        changes: Mapping[ConfigResource, Iterable[ConfigChange]],
+        *,
+        validate_only: bool = False,
+    ) -> None:
+        """Change some settings and leave the others; of one resource all changes, or none."""
+        self._call(self._admin.alter_configs, changes, validate_only=validate_only)
+
+    def describe_cluster(self) -> ClusterDescription:
+        """Describe the cluster as a whole."""
+        return self._call(self._admin.describe_cluster)
+
+    def describe_broker(self, broker_id: int | None = None) -> BrokerDescription:
+        """Describe a broker, asking it; ``None``: whichever answers first."""
+        return self._call(self._admin.describe_broker, broker_id)
+
+    def list_offsets(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetFound]:
+        """Find offsets: by time, or EARLIEST, LATEST, MAX_TIMESTAMP."""
+        return self._call(self._admin.list_offsets, positions)
+
+    def delete_records(
+        self, before_offsets: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Delete the records below an offset (-1: all committed ones); return the new starts."""
+        return self._call(self._admin.delete_records, before_offsets)

@@ -1,0 +1,181 @@
+"""The consumer for programs without an event loop.
+
+Records come over from the event loop's thread in pieces and are handed out one by one from
+there, because each crossing costs as much as dozens of records. Positions, seeking and pausing
+behave as if they came one by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Unpack
+
+from ottla.client.blocking_client import BlockingClient
+from ottla.client.consumer import Consumer as AsyncioConsumer
+from ottla.client.consumer_record import ConsumerRecord, OffsetAndTimestamp
+from ottla.client.settings import ConsumerOptions
+from ottla.model.ids import TopicPartition
+
+_FOR_EVER_MS = 86_400_000
+
+
+class Consumer(BlockingClient):
+    """Reads records; see :class:`ottla.client.Consumer` for what it promises.
+
+    Args:
+        *topics: to read; without any, name partitions with :meth:`assign`.
+        bootstrap_servers: ``host:port`` of one broker or several, by their gRPC ports.
+        **options: the settings of :class:`~ottla.client.settings.ConsumerSettings`.
+
+    May be used by one thread at a time. Ctrl-C interrupts any wait; no record is lost by it.
+    """
+
+    def __init__(
+        self,
+        *topics: str,
+        bootstrap_servers: str | Iterable[str] = "127.0.0.1:7092",
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
+        self._consumer = AsyncioConsumer(*topics, bootstrap_servers=bootstrap_servers, **options)
+        super().__init__(start=self._consumer.start, stop=self._consumer.stop)
+        self._waiting: dict[TopicPartition, deque[ConsumerRecord]] = {}
+        """Handed over, but not handed out."""
+        self._paused: set[TopicPartition] = set()
+
+    # --- Reading ------------------------------------------------------------------------------
+
+    def getone(self) -> ConsumerRecord:
+        """Return the next record, waiting for it as long as it takes; raises as getmany."""
+        while True:
+            for partition, records in self._waiting.items():
+                if partition not in self._paused:
+                    record = records.popleft()
+                    if not records:
+                        del self._waiting[partition]
+                    return record
+            self._call(self._fetch, timeout_ms=_FOR_EVER_MS, max_records=None)
+
+    def getmany(
+        self, *, timeout_ms: float = 0, max_records: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Return what has been fetched, by partition, in order; never an empty list in it.
+
+        Waits up to ``timeout_ms`` for the first records; then, an empty dictionary. Raises as
+        :meth:`ottla.client.Consumer.getmany`.
+        """
+        taken = self._take_waiting(max_records)
+        if not taken:
+            self._call(self._fetch, timeout_ms=timeout_ms, max_records=max_records)
+            taken = self._take_waiting(max_records)
+        return taken
+
+    def __iter__(self) -> Iterator[ConsumerRecord]:
+        return self
+
+    def __next__(self) -> ConsumerRecord:
+        """Return the next record; the iteration ends when the consumer is stopped."""
+        if self._is_stopped:
+            raise StopIteration
+        return self.getone()
+
+    def batches(self) -> Iterator[list[ConsumerRecord]]:
+        """Iterate over records in pieces: each of one partition, in order, not empty."""
+        while not self._is_stopped:
+            yield from self.getmany(timeout_ms=_FOR_EVER_MS).values()
+
+    async def _fetch(self, *, timeout_ms: float, max_records: int | None) -> None:
+        """Hand records over; if whoever asked was interrupted, they wait for the next call."""
+        fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        for partition, records in fetched.items():
+            self._waiting.setdefault(partition, deque()).extend(records)
+
+    def _take_waiting(self, max_records: int | None) -> dict[TopicPartition, list[ConsumerRecord]]:
+        taken: dict[TopicPartition, list[ConsumerRecord]] = {}
+        left = max_records
+        for partition in [each for each in self._waiting if each not in self._paused]:
+            if left == 0:
+                break
+            waiting = self._waiting[partition]
+            count = len(waiting) if left is None else min(left, len(waiting))
+            taken[partition] = [waiting.popleft() for _ in range(count)]
+            left = None if left is None else left - count
+            if not waiting:
+                del self._waiting[partition]
+        return taken
+
+    # --- Where to read ------------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions and no others; raises as :meth:`ottla.client.Consumer.assign`."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        self._call_nowait(self._consumer.assign, wanted)
+        for partition in set(self._waiting) - set(wanted):
+            del self._waiting[partition]
+        self._paused.intersection_update(wanted)
+
+    def assignment(self) -> set[TopicPartition]:
+        """Return the partitions that are read."""
+        return self._call_nowait(self._consumer.assignment)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Read on at ``offset``; raises as :meth:`ottla.client.Consumer.seek`."""
+        self._call_nowait(self._consumer.seek, partition, offset)
+        self._waiting.pop(TopicPartition(*partition), None)
+
+    def seek_to_beginning(self, *partitions: TopicPartition) -> None:
+        """Read on at the first record; of all assigned partitions if none are named."""
+        self._call(self._consumer.seek_to_beginning, *partitions)
+        self._forget(partitions)
+
+    def seek_to_end(self, *partitions: TopicPartition) -> None:
+        """Read on behind the last committed record; of all partitions if none are named."""
+        self._call(self._consumer.seek_to_end, *partitions)
+        self._forget(partitions)
+
+    def position(self, partition: TopicPartition) -> int:
+        """Return the offset of the next record to be handed out, waiting until it is known."""
+        waiting = self._waiting.get(TopicPartition(*partition))
+        return waiting[0].offset if waiting else self._call(self._consumer.position, partition)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hand out nothing of these partitions until :meth:`resume`; positions stay."""
+        self._call_nowait(self._consumer.pause, *partitions)
+        self._paused.update(TopicPartition(*partition) for partition in partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Go on with partitions that were paused; no error if they were not."""
+        self._call_nowait(self._consumer.resume, *partitions)
+        self._paused.difference_update(TopicPartition(*partition) for partition in partitions)
+
+    def paused(self) -> set[TopicPartition]:
+        """Return the partitions that are paused."""
+        return self._call_nowait(self._consumer.paused)
+
+    def _forget(self, partitions: tuple[TopicPartition, ...]) -> None:
+        for partition in partitions or tuple(self._waiting):
+            self._waiting.pop(TopicPartition(*partition), None)
+
+    # --- What is there ------------------------------------------------------------------------
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        """Return the end of what is committed, exclusive, as last heard; ``None`` before that."""
+        return self._call_nowait(self._consumer.highwater, partition)
+
+    def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the offset of the first record of each partition, or where it will be."""
+        return self._call(self._consumer.beginning_offsets, partitions)
+
+    def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where the next committed record of each partition will be."""
+        return self._call(self._consumer.end_offsets, partitions)
+
+    def offsets_for_times(
+        self, timestamps_ms: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """Return the first record at or after a time; ``None`` where all are earlier."""
+        return self._call(self._consumer.offsets_for_times, timestamps_ms)
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        """Return the numbers of a topic's partitions."""
+        return self._call(self._consumer.partitions_for_topic, topic)

@@ -1,0 +1,339 @@
+"""Which partitions this broker hosts, and in which role.
+
+The metadata log says it; this module carries it out. Images of the cluster come in. From the
+difference between one and the next follow logs to make, to delete and to reconfigure, and
+partitions to lead or to lead no more. Only when that is done does the rest of the broker see the
+image (:class:`~ottla.cluster.metadata_cache.MetadataCache`): whoever finds a partition there that
+this broker leads can use it at once.
+
+    Raft ──image──► what is new? ──logs to make──► thread ──► lead, resign ──► metadata cache
+                        └──────────── nothing of ours ──────────────────────────►
+
+Images that arrive while one is being carried out are skipped but for the newest: a difference over
+several images is a difference all the same.
+
+Logs are made and deleted on the log thread, because that waits for the disk; everything else
+happens on the event loop. A partition whose log cannot be opened or made is *offline*: it is
+answered with the reason, and does not keep others from being served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple
+
+from ottla.cluster.instruments import Instruments
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.partition import Partition, PartitionContext
+from ottla.cluster.partition_settings import PartitionSettings
+from ottla.model.errors import (
+    NotLeaderOrFollowerError,
+    OttlaError,
+    StorageError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import BrokerId, Offset, TopicId, TopicPartition
+from ottla.model.image import ClusterImage, PartitionImage, TopicImage
+from ottla.replication.leader import IsrMember
+from ottla.runtime.logging import Event, Severity, emit
+from ottla.storage.log import PartitionLog
+from ottla.storage.log_manager import LogManager
+
+PARTITION_OFFLINE = Event("replica.partition_offline", Severity.ERROR)
+PARTITION_DELETED = Event("replica.partition_deleted")
+
+LOGS_MADE_AT_ONCE_MAX: Final = 64
+"""Logs made in one go on the log thread, before the event loop gets to lead them."""
+
+SettingsOf = Callable[[Mapping[str, str]], PartitionSettings]
+"""Resolve what a topic sets."""
+
+
+class _Assigned(NamedTuple):
+    """A partition that an image says is ours."""
+
+    topic_partition: TopicPartition
+    topic: TopicImage
+    image: PartitionImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """What must be done so that this broker is as an image says."""
+
+    image: ClusterImage
+    gone: Sequence[TopicPartition]
+    """Hosted, or on disk, and not ours."""
+    new: Sequence[_Assigned]
+    """Ours, and not hosted."""
+
+
+class ReplicaManager:
+    """The partitions of one broker."""
+
+    def __init__(
+        self,
+        *,
+        broker_id: BrokerId,
+        logs: LogManager,
+        context: PartitionContext,
+        metadata: MetadataCache,
+        settings_of: SettingsOf,
+        instruments: Instruments,
+        log_thread: Executor,
+    ) -> None:
+        """Host what ``metadata`` will say; the logs in ``logs`` are open."""
+        self._broker_id = broker_id
+        self._logs = logs
+        self._context = context
+        self._metadata = metadata
+        self._settings_of = settings_of
+        self._instruments = instruments
+        self._log_thread = log_thread
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._offline: dict[TopicPartition, StorageError] = {}
+        self._settings: dict[TopicId, tuple[Mapping[str, str], PartitionSettings]] = {}
+        self._latest: ClusterImage | None = None
+        self._carrying_out = False
+        self._arrived = asyncio.Event()
+
+    def __repr__(self) -> str:
+        led = sum(partition.is_leader for partition in self._partitions.values())
+        return (
+            f"<ReplicaManager of broker {self._broker_id}: {len(self._partitions)} partitions, "
+            f"{led} led, {len(self._offline)} offline>"
+        )
+
+    # --- What others may ask ---
+
+    @property
+    def partitions(self) -> Mapping[TopicPartition, Partition]:
+        """Those that are hosted here; not to be changed."""
+        return self._partitions
+
+    @property
+    def offline(self) -> Mapping[TopicPartition, StorageError]:
+        """Those that should be hosted here and cannot, and why; not to be changed."""
+        return self._offline
+
+    def led(self, topic_partition: TopicPartition) -> Partition:
+        """Return a partition that this broker leads.
+
+        Raises:
+            UnknownTopicOrPartitionError: there is no such partition.
+            NotLeaderOrFollowerError: another broker leads it, or none.
+            StorageError: it should be here, but its log cannot be used.
+        """
+        partition = self._partitions.get(topic_partition)
+        if partition is not None and partition.is_leader:
+            return partition
+        raise self._why_not(topic_partition)
+
+    def high_watermarks(self) -> dict[TopicPartition, Offset]:
+        """Return what is known to be committed, for the checkpoint and for retention."""
+        return {tp: partition.high_watermark for tp, partition in self._partitions.items()}
+
+    def _why_not(self, topic_partition: TopicPartition) -> OttlaError:
+        image = self._metadata.image.partition(topic_partition)
+        if image is None:
+            return UnknownTopicOrPartitionError(
+                f"there is no partition {topic_partition.partition} of topic "
+                f"{topic_partition.topic!r}; ask for metadata again"
+            )
+        offline = self._offline.get(topic_partition)
+        if offline is not None:
+            return StorageError(f"{topic_partition} is offline: {offline}")
+        return NotLeaderOrFollowerError(
+            f"broker {self._broker_id} does not lead {topic_partition}, broker {image.leader} does "
+            "as far as it knows; ask for metadata again"
+        )
+
+    # --- Following the metadata log ---
+
+    def image_applied(self, image: ClusterImage) -> None:
+        """Take a newer image; :meth:`run` carries it out if it concerns this broker."""
+        done = self._metadata.image
+        if not self._carrying_out and self._latest is None and _same_partitions(done, image):
+            self._metadata.publish(image)
+            return
+        self._latest = image
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Carry out images, one after another, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._latest is not None:
+                image, self._latest = self._latest, None
+                self._carrying_out = True
+                await self._carry_out(image)
+                self._carrying_out = False
+                self._metadata.publish(image)
+
+    async def _carry_out(self, image: ClusterImage) -> None:
+        change = self._change(image)
+        await self._remove(change.gone, image)
+        new = iter(change.new)
+        while some := list(islice(new, LOGS_MADE_AT_ONCE_MAX)):
+            await self._make(some, image)
+        self._follow(image, self._touched(image))
+
+    def _change(self, image: ClusterImage) -> _Change:
+        """Compare ``image`` with what is hosted and with what is on disk."""
+        ours = {assigned.topic_partition: assigned for assigned in self._assigned(image)}
+        present = {tp: partition.topic_id for tp, partition in self._partitions.items()}
+        for topic_partition in (*self._logs.logs, *self._logs.offline):
+            topic_id = self._logs.topic_id(topic_partition)
+            if topic_id is not None:
+                present.setdefault(topic_partition, topic_id)
+        gone = [
+            tp
+            for tp, topic_id in present.items()
+            if tp not in ours or ours[tp].topic.topic_id != topic_id
+        ]
+        going = set(gone)
+        new = [
+            assigned
+            for tp, assigned in ours.items()
+            if tp in going or (tp not in self._partitions and tp not in self._offline)
+        ]
+        return _Change(image=image, gone=gone, new=new)
+
+    def _assigned(self, image: ClusterImage) -> Iterator[_Assigned]:
+        for topic in image.topics.values():
+            for number, part in enumerate(topic.partitions):
+                if self._broker_id in part.replicas:
+                    yield _Assigned(TopicPartition(topic.name, number), topic, part)
+
+    # --- Partitions that go ---
+
+    async def _remove(self, gone: Sequence[TopicPartition], image: ClusterImage) -> None:
+        if not gone:
+            return
+        reason = UnknownTopicOrPartitionError("the topic was deleted")
+        for topic_partition in gone:
+            self._offline.pop(topic_partition, None)
+            partition = self._partitions.pop(topic_partition, None)
+            if partition is not None:
+                partition.resign(reason)
+                self._settings.pop(partition.topic_id, None)
+        # Nobody may flush a log whose directory is not where it was.
+        await self._context.flusher.barrier()
+        now_ms = self._context.clock.now_ms()
+        for topic_partition in gone:
+            try:
+                self._logs.delete(topic_partition, now_ms=now_ms)
+            except StorageError as error:
+                self._context.directory.fail(error)
+            else:
+                emit(PARTITION_DELETED, partition=topic_partition)
+        for topic in {topic_partition.topic for topic_partition in gone}:
+            if topic not in image.topics:
+                self._instruments.forget_topic(topic)
+
+    # --- Partitions that come ---
+
+    async def _make(self, new: Sequence[_Assigned], image: ClusterImage) -> None:
+        requests = [(assigned, self._settings_of_topic(assigned.topic)) for assigned in new]
+        made = await asyncio.get_running_loop().run_in_executor(
+            self._log_thread, partial(self._make_logs, requests)
+        )
+        for (assigned, settings), log in zip(requests, made, strict=True):
+            topic_partition = assigned.topic_partition
+            if isinstance(log, StorageError):
+                self._offline[topic_partition] = log
+                emit(PARTITION_OFFLINE, partition=topic_partition, reason=str(log))
+                continue
+            self._partitions[topic_partition] = Partition(
+                topic_partition=topic_partition,
+                topic_id=assigned.topic.topic_id,
+                log=log,
+                settings=settings,
+                context=self._context,
+                instruments=self._instruments.topic(topic_partition.topic),
+                known_high_watermark=self._logs.known_high_watermark(topic_partition),
+            )
+        self._follow(image, [assigned.topic_partition for assigned in new])
+
+    def _make_logs(
+        self, requests: Sequence[tuple[_Assigned, PartitionSettings]]
+    ) -> list[PartitionLog | StorageError]:
+        """Make logs, or find those that are open already. On the log thread."""
+        wall_ms = self._context.clock.wall_ms()
+        made: list[PartitionLog | StorageError] = []
+        for assigned, settings in requests:
+            try:
+                made.append(
+                    self._logs.create(
+                        assigned.topic_partition,
+                        assigned.topic.topic_id,
+                        settings.log,
+                        wall_ms=wall_ms,
+                    )
+                )
+            except StorageError as error:
+                made.append(error)
+        return made
+
+    # --- Partitions that stay ---
+
+    def _touched(self, image: ClusterImage) -> list[TopicPartition]:
+        """Return the partitions that are not as they were in the image carried out before."""
+        done = self._metadata.image
+        return [
+            topic_partition
+            for topic_partition in self._partitions
+            if image.brokers is not done.brokers
+            or image.topics.get(topic_partition.topic) is not done.topics.get(topic_partition.topic)
+        ]
+
+    def _follow(self, image: ClusterImage, partitions: Sequence[TopicPartition]) -> None:
+        """Give these partitions the role and the settings that ``image`` says."""
+        serving = frozenset(b.broker_id for b in image.brokers.values() if not b.fenced)
+        me = image.brokers.get(self._broker_id)
+        for topic_partition in partitions:
+            partition = self._partitions.get(topic_partition)
+            part = image.partition(topic_partition)
+            if partition is None or part is None:
+                continue
+            settings = self._settings_of_topic(image.topics[topic_partition.topic])
+            if settings is not partition.settings:
+                partition.reconfigure(settings)
+            if part.leader != self._broker_id or me is None:
+                if partition.is_leader:
+                    partition.resign(self._why_not_any_more(topic_partition, part))
+            elif partition.is_leader and partition.leader.leader_epoch == part.leader_epoch:
+                partition.lead_on(part, serving=serving)
+            else:
+                if partition.is_leader:
+                    partition.resign(self._why_not_any_more(topic_partition, part))
+                member = IsrMember(self._broker_id, me.broker_epoch)
+                partition.lead(part, broker=member, serving=serving)
+
+    def _why_not_any_more(
+        self, topic_partition: TopicPartition, image: PartitionImage
+    ) -> NotLeaderOrFollowerError:
+        return NotLeaderOrFollowerError(
+            f"broker {self._broker_id} leads {topic_partition} no more: broker {image.leader} does "
+            f"in epoch {image.leader_epoch}; ask for metadata again"
+        )
+
+    def _settings_of_topic(self, topic: TopicImage) -> PartitionSettings:
+        """Resolve a topic's settings once for all of its partitions, until they change."""
+        known = self._settings.get(topic.topic_id)
+        if known is not None and known[0] == topic.configs:
+            return known[1]
+        settings = self._settings_of(topic.configs)
+        self._settings[topic.topic_id] = (topic.configs, settings)
+        return settings
+
+
+def _same_partitions(one: ClusterImage, other: ClusterImage) -> bool:
+    """Whether two images say the same of brokers and topics, which share what did not change."""
+    return one.topics is other.topics and one.brokers is other.brokers

@@ -1,0 +1,284 @@
+"""Lives of a broker are told apart, and what it leads is led by others while it does not serve."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ottla.controller.brokers import BROKER_ID_MAX
+from ottla.controller.requests import FenceBroker, UnfenceBroker
+from ottla.model.errors import (
+    BrokerIdNotRegisteredError,
+    InconsistentClusterIdError,
+    InvalidRequestError,
+    StaleBrokerEpochError,
+)
+from ottla.model.ids import NO_BROKER, BrokerEpoch, BrokerId
+from ottla.model.limits import (
+    BROKER_HOST_CHARACTERS_MAX,
+    BROKER_RACK_CHARACTERS_MAX,
+    BROKERS_MAX,
+)
+from tests.controller.metadata import Metadata, brokers, registration
+
+# --- Registration ---
+
+
+def test_registered_broker_is_fenced_until_it_is_unfenced() -> None:
+    metadata = Metadata()
+    metadata.register(1, rack="r1", host="h1")
+    broker = metadata.broker(1)
+    assert (broker.rack, broker.host, broker.grpc_port, broker.fenced) == ("r1", "h1", 7092, True)
+
+    metadata.unfence(1)
+
+    assert not metadata.broker(1).fenced
+
+
+def test_each_registration_has_a_higher_epoch() -> None:
+    metadata = Metadata()
+
+    epochs = [
+        metadata.register(1, incarnation=1),
+        metadata.register(2, incarnation=2),
+        metadata.register(1, incarnation=3),
+    ]
+
+    assert epochs == sorted(set(epochs))
+    assert metadata.epoch_of(1) == epochs[2]
+
+
+def test_process_that_registers_again_keeps_its_epoch_and_its_place() -> None:
+    metadata = Metadata()
+    first = metadata.register(1, incarnation=7)
+    metadata.unfence(1)
+    version = metadata.machine.state.version
+
+    assert metadata.register(1, incarnation=7) == first
+
+    assert metadata.machine.state.version == version
+    assert not metadata.broker(1).fenced
+
+
+def test_process_that_registers_with_a_new_address_keeps_its_epoch_and_its_place() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    before = metadata.broker(1)
+
+    assert metadata.register(1, host="elsewhere") == before.broker_epoch
+
+    assert metadata.broker(1) == dataclasses.replace(before, host="elsewhere")
+    assert metadata.partition("web").leader == 1
+
+
+def test_new_life_of_a_broker_is_fenced_and_leads_nothing() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2)
+    leader = metadata.partition("web").leader
+    other = 3 - leader
+
+    metadata.register(leader, incarnation=2)
+
+    assert metadata.broker(leader).fenced
+    assert metadata.partition("web").leader == other
+    assert metadata.partition("web").in_sync_replicas == brokers(other)
+
+
+@pytest.mark.parametrize("clean_shutdown", [True, False])
+def test_last_replica_stays_in_sync_over_a_restart(*, clean_shutdown: bool) -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+
+    metadata.register(1, incarnation=2, clean_shutdown=clean_shutdown)
+
+    assert metadata.partition("web").leader == NO_BROKER
+    assert metadata.partition("web").in_sync_replicas == brokers(1)
+
+
+def test_broker_of_another_cluster_is_refused() -> None:
+    metadata = Metadata()
+
+    with pytest.raises(InconsistentClusterIdError, match="belongs to cluster 'other'"):
+        metadata.controller.decide(registration(1, cluster_id="other"), 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("broker_id", -1, "id -1 is not from 0"),
+        ("broker_id", BROKER_ID_MAX + 1, "id 2147483648 is not from 0"),
+        ("incarnation_id", b"short", "incarnation id has 5 bytes, not 16"),
+        ("host", "", "host has 0 characters"),
+        ("host", "h" * (BROKER_HOST_CHARACTERS_MAX + 1), "host has 254 characters"),
+        ("grpc_port", 0, "port 0 is not from 1 to 65535"),
+        ("grpc_port", 65_536, "port 65536 is not from 1 to 65535"),
+        ("rack", "r" * (BROKER_RACK_CHARACTERS_MAX + 1), "rack has 256 characters"),
+    ],
+)
+def test_impossible_registration_is_refused(field: str, value: object, problem: str) -> None:
+    metadata = Metadata()
+    request = dataclasses.replace(registration(1), **{field: value})  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidRequestError, match=f"a broker cannot register: its {problem}"):
+        metadata.controller.decide(request, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("broker_id", 0),
+        ("broker_id", BROKER_ID_MAX),
+        ("host", "h" * BROKER_HOST_CHARACTERS_MAX),
+        ("grpc_port", 1),
+        ("grpc_port", 65_535),
+        ("rack", "r" * BROKER_RACK_CHARACTERS_MAX),
+    ],
+)
+def test_registration_at_the_edge_of_the_possible_is_accepted(field: str, value: object) -> None:
+    metadata = Metadata()
+    request = dataclasses.replace(registration(1), **{field: value})  # type: ignore[arg-type]
+
+    metadata.carry_out(metadata.controller.decide(request, 0))
+
+    assert len(metadata.machine.image.brokers) == 1
+
+
+def test_cluster_takes_a_bounded_number_of_brokers() -> None:
+    metadata = Metadata()
+    for broker in range(BROKERS_MAX):
+        metadata.register(broker)
+
+    with pytest.raises(InvalidRequestError, match="has 1000 brokers, and takes no more"):
+        metadata.register(BROKERS_MAX)
+    metadata.register(5, incarnation=2)
+
+
+# --- Fencing ---
+
+
+def test_fenced_leader_is_followed_by_the_next_in_sync_replica() -> None:
+    metadata = Metadata(brokers=3)
+    metadata.create("web", replication_factor=3)
+    first, second, third = metadata.partition("web").replicas
+
+    metadata.fence(first)
+
+    partition = metadata.partition("web")
+    assert partition.leader == second
+    assert partition.in_sync_replicas == (second, third)
+    assert (partition.leader_epoch, partition.partition_epoch) == (1, 1)
+
+
+def test_fenced_follower_leaves_the_in_sync_set_under_the_same_leader() -> None:
+    metadata = Metadata(brokers=3)
+    metadata.create("web", replication_factor=3)
+    first, second, third = metadata.partition("web").replicas
+
+    metadata.fence(third)
+
+    partition = metadata.partition("web")
+    assert (partition.leader, partition.in_sync_replicas) == (first, (first, second))
+    assert (partition.leader_epoch, partition.partition_epoch) == (0, 1)
+
+
+def test_partition_whose_last_replica_is_fenced_has_no_leader_and_remembers_who_has_all() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2)
+    first, second = metadata.partition("web").replicas
+    metadata.fence(first)
+
+    metadata.fence(second)
+
+    partition = metadata.partition("web")
+    assert (partition.leader, partition.in_sync_replicas) == (NO_BROKER, (second,))
+    assert (partition.leader_epoch, partition.partition_epoch) == (2, 2)
+
+
+def test_replica_that_has_all_leads_again_when_it_is_unfenced() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    metadata.fence(1)
+
+    metadata.unfence(1)
+
+    partition = metadata.partition("web")
+    assert (partition.leader, partition.in_sync_replicas) == (1, brokers(1))
+    assert (partition.leader_epoch, partition.partition_epoch) == (2, 2)
+
+
+def test_replica_that_missed_records_does_not_lead_when_it_is_unfenced() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2)
+    first, second = metadata.partition("web").replicas
+    metadata.fence(first)
+    metadata.fence(second)
+
+    metadata.unfence(first)
+
+    assert metadata.partition("web").leader == NO_BROKER
+
+
+def test_unfenced_broker_takes_no_partition_from_its_leader() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2)
+    first, _ = metadata.partition("web").replicas
+    metadata.fence(first)
+    before = metadata.partition("web")
+
+    metadata.unfence(first)
+
+    assert metadata.partition("web") is before
+
+
+def test_fencing_and_unfencing_twice_write_once() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    for act in (metadata.fence, metadata.unfence):
+        act(1)
+        version = metadata.machine.state.version
+        act(1)
+        assert metadata.machine.state.version == version
+
+
+def test_partitions_on_other_brokers_are_not_touched() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", partitions=2)
+    (kept,) = (p for p in metadata.topic("web").partitions if p.leader == 2)
+
+    metadata.fence(1)
+
+    assert any(partition is kept for partition in metadata.topic("web").partitions)
+
+
+def test_fencing_finishes_an_unfencing_that_ended_half_way() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    metadata.fence(1)
+    request = UnfenceBroker(broker_id=BrokerId(1), broker_epoch=metadata.epoch_of(1))
+    decision = metadata.controller.decide(request, 0)
+    # The controller fails after the first of several entries.
+    metadata.carry_out(dataclasses.replace(decision, steps=decision.steps[:1]))
+    assert metadata.broker(1).fenced
+    assert metadata.partition("web").leader == 1
+
+    metadata.fence(1)
+
+    assert metadata.partition("web").leader == NO_BROKER
+
+
+@pytest.mark.parametrize("request_class", [FenceBroker, UnfenceBroker])
+def test_unknown_broker_and_earlier_life_are_refused(
+    request_class: type[FenceBroker | UnfenceBroker],
+) -> None:
+    metadata = Metadata(brokers=1)
+    epoch = metadata.epoch_of(1)
+
+    with pytest.raises(BrokerIdNotRegisteredError, match="broker 2 is not registered"):
+        metadata.controller.decide(request_class(broker_id=BrokerId(2), broker_epoch=epoch), 0)
+    stale = request_class(broker_id=BrokerId(1), broker_epoch=BrokerEpoch(epoch - 1))
+    with pytest.raises(StaleBrokerEpochError, match=r"is registered with epoch 2, and .* epoch 1"):
+        metadata.controller.decide(stale, 0)
+    unheard_of = request_class(broker_id=BrokerId(1), broker_epoch=BrokerEpoch(epoch + 1))
+    with pytest.raises(StaleBrokerEpochError):
+        metadata.controller.decide(unheard_of, 0)
