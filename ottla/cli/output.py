@@ -23,8 +23,8 @@ class ByteCount(int):
 
 
 def print_json(document: object) -> None:
-    """Print a result for programs, on one line."""
-    print(json.dumps(document, ensure_ascii=False, separators=(", ", ": ")))
+    """Print a result for programs, on one line, now."""
+    print(json.dumps(document, ensure_ascii=False), flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

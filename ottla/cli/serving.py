@@ -16,7 +16,7 @@ from typing import Final
 import uvloop
 
 from ottla import __version__
-from ottla.broker import Broker
+from ottla.broker import Broker, BrokerAddresses
 from ottla.cli.connection import BOOTSTRAP_DEFAULT
 from ottla.cli.failure import CommandError
 from ottla.cli.output import print_json, say
@@ -28,3 +28,122 @@ from ottla.runtime.logging import Format, Severity, configure
 
 FORCED: Final = 130
 """Exit status after a second Ctrl-C: what was not synced is recovered at the next start."""
+
+
+def serve(config: BrokerConfig, *, as_json: bool) -> int:
+    """Run a broker until it is told to stop; return the exit status.
+
+    Raises :exc:`CommandError` if it cannot start, or failed.
+    """
+    configure(
+        form=Format(config.diagnostics.format),
+        severity=Severity[config.diagnostics.level.upper()],
+    )
+    check_port(config.listeners.grpc, what="gRPC", flag="--grpc-port")
+    check_port(config.listeners.http, what="HTTP", flag="--http-port")
+    try:
+        uvloop.run(_Serving(config, as_json=as_json).run())
+    except OttlaError as error:
+        raise CommandError(str(error)) from error
+    except BlockingIOError as error:
+        raise CommandError(
+            f"data directory {config.storage.log_dir} is held by another process; stop that, or "
+            "choose another directory with --data"
+        ) from error
+    except OSError as error:
+        raise CommandError(_reason(config, error)) from error
+    return 0
+
+
+def _reason(config: BrokerConfig, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"cannot listen on {error.filename or 'a port'}: it was taken at this moment; try "
+            "again, or choose other ports with --grpc-port and --http-port"
+        )
+    where = error.filename or config.storage.log_dir
+    return f"cannot use {where}: {error.strerror}; make it usable, or choose another with --data"
+
+
+class _Serving:
+    def __init__(self, config: BrokerConfig, *, as_json: bool) -> None:
+        self._config = config
+        self._as_json = as_json
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start the broker, wait until it is told to stop or fails, and stop it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        broker = Broker(self._config)
+        if not await self._start(broker):
+            return
+        try:
+            self._announce(broker.addresses)
+            await self._wait(broker)
+        finally:
+            await broker.stop()
+
+    async def _start(self, broker: Broker) -> bool:
+        """Start the broker; ``False`` if it was told to stop meanwhile and has stopped."""
+        starting = asyncio.ensure_future(broker.start())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()  # undoes what it has done so far
+            await asyncio.wait((starting,))
+            if starting.cancelled():
+                return False
+        starting.result()
+        return True
+
+    async def _wait(self, broker: Broker) -> None:
+        failing = asyncio.ensure_future(broker.wait_failed())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((failing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if failing.done():
+            raise CommandError(f"the broker failed and stops: {failing.result()}")
+        failing.cancel()
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            os._exit(FORCED)
+        self._stop.set()
+        if not self._as_json:
+            say("Stopping; Ctrl-C again does not wait.")
+
+    def _announce(self, addresses: BrokerAddresses) -> None:
+        grpc, http = addresses.grpc, addresses.http
+        directory = self._config.storage.log_dir
+        if self._as_json:
+            print_json(
+                {
+                    "status": "ready",
+                    "version": __version__,
+                    "node_id": self._config.node.node_id,
+                    "pid": os.getpid(),
+                    "grpc": str(grpc),
+                    "http": str(http),
+                    "data": str(directory),
+                    "ephemeral": self._config.storage.ephemeral,
+                }
+            )
+            return
+        kept = ", gone when it stops" if self._config.storage.ephemeral else ""
+        print(
+            f"Ottla {__version__}: broker {self._config.node.node_id} is ready.\n\n"
+            f"  gRPC  {grpc}{', TLS' if self._config.tls.enabled else ''}\n"
+            f"  HTTP  http://{http}  (/metrics, /healthz, /readyz)\n"
+            f"  data  {directory}{kept}\n\n"
+            f"Try   ottla topic create web{self._connection_option(grpc)}\n"
+            "Stop  Ctrl-C",
+            flush=True,
+        )
+
+    def _connection_option(self, grpc: Address) -> str:
+        reached = Address("127.0.0.1", grpc.port) if grpc.is_wildcard else grpc
+        option = "" if str(reached) == BOOTSTRAP_DEFAULT else f" --bootstrap {reached}"
+        return f"{option} --ssl-ca-location FILE" if self._config.tls.enabled else option

@@ -17,8 +17,9 @@ Order and exactly-once come from four rules (KIP-98 and KIP-360 are the models):
    this producer accepts any sequence number, so a second batch could overtake a first one that
    was turned away.
 3. Once a batch has to be sent again, nothing is sent until all that is in flight has been
-   answered; then the ones to repeat go one at a time, oldest first, before anything new.
-   Batches behind the failed one come back as "out of order", which here only means: repeat.
+   answered; then the ones to repeat go one at a time, oldest first, and nothing new follows
+   until the last is answered: behind a batch that fails again and again, new ones would
+   push it out of the broker's memory. Batches behind the failed one come back as "out of order", which here only means: repeat.
 4. A batch that failed for good leaves a *hole* in the sequence: brokers refuse what follows it.
    Those in flight or of unknown fate are first settled, as in rule 3, with their old
    numbers; "out of order" now proves that the batch is not in the log. When none is left, the
@@ -145,7 +146,8 @@ class PartitionQueue:
         return self._retry[0].failures if self._retry else 0
 
     def _window(self) -> int:
-        cautious = self._producer_id < 0 or self._retry or self._has_hole
+        repeats = self._retry or (self._in_flight and self._in_flight[0].failures)
+        cautious = self._producer_id < 0 or repeats or self._has_hole
         return 1 if cautious or not self._is_confirmed else BATCHES_REMEMBERED_PER_PRODUCER
 
     def _number(self, batch: ProducerBatch) -> None:
@@ -172,6 +174,7 @@ class PartitionQueue:
         self._closed.extendleft(reversed(self._refused_behind_hole))
         for batch in self._refused_behind_hole:
             batch.was_sent = False
+            batch.failures = 0
         self._refused_behind_hole.clear()
 
     # --- Outcomes -------------------------------------------------------------------

@@ -425,12 +425,10 @@ def _changes_needed(pending: Sequence[Change], directory: Directory) -> list[Cha
     """Find the pending changes of ``directory``, and the earlier ones that they build on."""
     needed: list[Change] = []
     directories = {directory}
-    entries: set[Entry] = set()
     for change in reversed(pending):
-        if change.entry in entries or not directories.isdisjoint(change.directories):
+        if not directories.isdisjoint(change.directories):
             needed.append(change)
             directories.update(change.directories)
-            entries.add(change.entry)
     return needed[::-1]
 
 

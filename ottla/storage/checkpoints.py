@@ -134,6 +134,7 @@ class CleanShutdownMarker:
         """Take it back, durably, before anything is written. Raises :exc:`OSError`."""
         if self._file_system.exists(self._path):
             self._file_system.remove(self._path)
+            self._file_system.sync_directory(self._path.parent)
 
 
 # --- Whose directory it is ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ottla.model.errors import OffsetOutOfRangeError, StorageError
 from ottla.model.ids import Offset
+from ottla.storage.cut_mark import CutMark
 from ottla.storage.format import DELETED_SUFFIX
 from ottla.storage.log_state import LogState
 from ottla.storage.producer_history import replay
@@ -78,12 +79,9 @@ def start_at(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
 def _cut_end(
     state: LogState, segment: Segment, *, end_offset: int, position: int
 ) -> RemovedSegments:
-    start_offset = min(state.start_offset, end_offset)
-    state.durability.before_cut(
-        end_offset, end_offset=state.end_offset, log_start_offset=start_offset
-    )
+    _note_cut(state, end_offset=end_offset, believed_end=end_offset)
     state.end_offset = end_offset
-    state.start_offset = start_offset
+    state.start_offset = min(state.start_offset, end_offset)
     state.snapshots.remove_above(end_offset)
     removed = unlink(
         state.directory, state.segments.drop_after(segment), file_system=state.file_system
@@ -97,21 +95,35 @@ def _cut_end(
 
 
 def _begin_anew(state: LogState, offset: int, *, now_ms: int) -> RemovedSegments:
-    state.durability.before_cut(offset, end_offset=state.end_offset, log_start_offset=offset)
+    # A crash in the midst of it may leave any number of the old segments, or none.
+    _note_cut(state, end_offset=offset, believed_end=0)
     state.end_offset = min(state.end_offset, offset)
     state.snapshots.remove_above(-1)
+    state.leader_epochs.clear()
+    state.durability.remove_epochs()
     for name in state.file_system.list(state.directory):
         # The new segments may have lower offsets than those which are marked as deleted.
         if name.endswith(DELETED_SUFFIX):
             state.file_system.remove(state.directory / name)
     removed = unlink(state.directory, state.segments.all, file_system=state.file_system)
     state.segments.replace_all(state.new_segment(offset, now_ms=now_ms))
-    state.leader_epochs.clear()
+    state.file_system.sync_directory(state.directory)
     state.producers.clear()
     state.start_offset = offset
     state.durability.after_cut(offset)
     state.end_offset = offset
     return removed
+
+
+def _note_cut(state: LogState, *, end_offset: int, believed_end: int) -> None:
+    state.durability.before_cut(
+        CutMark(
+            recovery_point_max=believed_end,
+            until=max(state.end_offset, end_offset),
+            log_start_offset_max=min(state.start_offset, end_offset),
+            log_start_offset_before=state.start_offset,
+        )
+    )
 
 
 def _nothing(state: LogState) -> RemovedSegments:

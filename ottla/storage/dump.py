@@ -31,6 +31,7 @@ from ottla.storage.checkpoints import (
     MetaProperties,
 )
 from ottla.storage.cut_mark import FILE_NAME as CUT_MARK_FILE
+from ottla.storage.cut_mark import decode_cut_mark
 from ottla.storage.dump_items import FileItem, Finding, Item, TextLine
 from ottla.storage.dump_segment import SegmentDump
 from ottla.storage.format import LEADER_EPOCHS_FILE, SEGMENT_SUFFIXES, parse_name
@@ -122,10 +123,6 @@ def _check_offsets(content: bytes) -> None:
     decode_lines(content, as_offset)
 
 
-def _check_cut_mark(content: bytes) -> None:
-    decode_lines(content, lambda words: [int(word) for word in words])
-
-
 _CHECKS: Final[dict[str, Callable[[bytes], object]]] = {
     LEADER_EPOCHS_FILE: LeaderEpochs.decode,
     PARTITION_METADATA_FILE: decode_partition_metadata,
@@ -133,5 +130,5 @@ _CHECKS: Final[dict[str, Callable[[bytes], object]]] = {
     RECOVERY_POINT_FILE: _check_offsets,
     LOG_START_OFFSET_FILE: _check_offsets,
     HIGH_WATERMARK_FILE: _check_offsets,
-    CUT_MARK_FILE: _check_cut_mark,
+    CUT_MARK_FILE: decode_cut_mark,
 }

@@ -113,27 +113,17 @@ class Durability:
         assert self._waiting is not None
         return now_ms - self._waiting[1]
 
-    def before_cut(self, offset: int, *, end_offset: int, log_start_offset: int) -> None:
-        """Prepare for a cut from ``end_offset`` to ``offset``: a crash may not believe in more.
+    def before_cut(self, mark: CutMark) -> None:
+        """Write down that the log is about to be cut. Waits for the disk.
 
-        Waits for the disk.
-
-        Args:
-            offset: where the log will end.
-            end_offset: where it ends now. A sync under way may still make all of that durable
-                and a checkpoint say so.
-            log_start_offset: where the log will start.
+        The mark's ``until`` is the log's end: a sync under way may still make all of that
+        durable, and a checkpoint say so.
 
         Raises:
             OSError: nothing may be cut.
         """
-        mark = CutMark(offset, log_start_offset, max(end_offset, offset))
         if self._cut_mark is not None:
-            mark = CutMark(
-                min(mark.recovery_point_max, self._cut_mark.recovery_point_max),
-                min(mark.log_start_offset_max, self._cut_mark.log_start_offset_max),
-                max(mark.until, self._cut_mark.until),
-            )
+            mark = mark.together_with(self._cut_mark)
         write_cut_mark(self._directory, mark, file_system=self._file_system)
         self._cut_mark = mark
 
@@ -141,6 +131,17 @@ class Durability:
         """Begin a new era: the log was cut to ``offset``, durably, if it was longer."""
         self._era = Era(min(self.durable_end, offset))
         self._waiting = None
+
+    def remove_epochs(self) -> None:
+        """Remove the file of the leader epochs, because the log is emptied. Does not sync.
+
+        Raises:
+            OSError: the file is still there.
+        """
+        path = self._directory / LEADER_EPOCHS_FILE
+        if self._file_system.exists(path):
+            self._file_system.remove(path)
+        self._epochs_written = ()
 
     def forget_cut(self) -> None:
         """Remove the note of a cut once it is void. Does not wait."""

@@ -130,6 +130,7 @@ class _Recovery:
         self._log_start_offset: int = opening.log_start_offset
         self._mark: CutMark | None = None
         self._segments: list[Segment] = []
+        self._is_new = False
         self._epochs = LeaderEpochs()
         self._epochs_written: Sequence[EpochStart] = ()
         self._producers = ProducerStates(expiration_ms=opening.config.producer_id_expiration_ms)
@@ -164,7 +165,7 @@ class _Recovery:
             mark = read_cut_mark(self._directory, file_system=self._file_system)
         except ValueError:
             # Whatever it said: nothing may be believed, until the next clean stop.
-            mark = CutMark(0, 0, INT64_MAX)
+            mark = CutMark(0, INT64_MAX, 0, INT64_MAX)
         if mark is None:
             return
         if self._opening.clean:
@@ -172,8 +173,8 @@ class _Recovery:
             remove_cut_mark(self._directory, file_system=self._file_system)
             return
         self._mark = mark
-        self._recovery_point = min(self._recovery_point, mark.recovery_point_max)
-        self._log_start_offset = min(self._log_start_offset, mark.log_start_offset_max)
+        self._recovery_point = mark.recovery_point(self._recovery_point)
+        self._log_start_offset = mark.log_start_offset(self._log_start_offset)
 
     def _open_segments(self) -> None:
         listing = tidy_directory(self._directory, file_system=self._file_system)
@@ -188,6 +189,7 @@ class _Recovery:
                 self._directory, 0, self._log_start_offset, "there is no segment"
             )
             self._open_segment(self._log_start_offset).begin()
+            self._is_new = True
         for segment, successor in pairwise(self._segments):
             segment.adopt(successor.base_offset)
 
@@ -235,6 +237,8 @@ class _Recovery:
 
     def _derive(self, believed: Sequence[Segment], *, end_offset: int) -> None:
         """Find leader epochs and producers as of ``end_offset``, which ends ``believed``."""
+        if self._is_new:
+            return
         if not self._load_epochs():
             for segment in believed:
                 for _, header in segment.headers():
@@ -305,8 +309,11 @@ class _Recovery:
     # --- Putting it together ------------------------------------------------------------------
 
     def _state(self) -> LogState:
-        start_offset = max(self._log_start_offset, self._segments[0].base_offset)
         end_offset = self._segments[-1].extent.next_offset
+        start_offset = max(self._log_start_offset, self._segments[0].base_offset)
+        if self._epochs.entries and self._epochs.entries[0].start_offset <= end_offset:
+            # Epochs begin where the log does. They may have been written after the checkpoint.
+            start_offset = max(start_offset, self._epochs.entries[0].start_offset)
         if start_offset > end_offset:
             # What was left of the log had been deleted by request.
             self._begin_anew(start_offset)

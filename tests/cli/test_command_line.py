@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -20,14 +18,6 @@ from ottla.cli.output import ByteCount, as_size, print_facts, print_table
 CaptureFixture = pytest.CaptureFixture[str]
 
 NAMES = ["up", "topic", "produce", "consume", "log"]
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        yield holder.getsockname()[1]
 
 
 def said(capsys: CaptureFixture, *arguments: str) -> tuple[int, str]:

@@ -162,6 +162,19 @@ def test_nothing_overtakes_a_batch_that_has_to_be_sent_again(desk: Desk) -> None
     assert desk.send() == [1]
 
 
+def test_nothing_new_follows_a_repeated_batch_until_it_is_answered(desk: Desk) -> None:
+    desk.add()
+    desk.send()
+    desk.refuse(1, NotLeaderOrFollowerError)
+    desk.add(2)
+
+    assert desk.send() == [1]
+    desk.refuse(1, NotLeaderOrFollowerError)
+    assert desk.send() == [1]
+    desk.acknowledge(1)
+    assert desk.send() == [2, 3]
+
+
 def test_out_of_order_behind_a_failed_batch_only_means_to_send_again(desk: Desk) -> None:
     desk.add(2)
     desk.send()

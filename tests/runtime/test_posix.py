@@ -80,6 +80,18 @@ def test_reader_never_sees_what_lies_beyond_the_end(tmp_path: Path) -> None:
     assert (file.read_at(0, 100), file.read_cached(1, 100)) == (b"end", b"nd")
 
 
+def test_read_of_what_is_partly_cached_is_whole_or_would_wait(tmp_path: Path) -> None:
+    content = os.urandom(1 << 22)
+    file = PosixFileSystem().open(tmp_path / "file", create=True)
+    file.append([content])
+    file.sync()
+    os.posix_fadvise(file._descriptor, 1 << 21, 1 << 21, os.POSIX_FADV_DONTNEED)
+
+    # Whether the kernel follows the advice is its own affair; memory file systems cannot.
+    assert file.read_cached(0, 1 << 22) in (None, content)
+    assert file.read_at(0, 1 << 22) == content
+
+
 def test_replace_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     disk = PosixFileSystem()
     disk.replace(tmp_path / "file", b"old")

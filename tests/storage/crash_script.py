@@ -100,10 +100,11 @@ class Life:
         history.before_cut = history.batches
         history.batches = []
         history.start_offset_max = offset
-        history.start_offset = min(history.start_offset, offset)
-        history.durable_end = min(history.durable_end, offset)
+        history.start_offset = 0
+        history.durable_end = 0
         self.world.log.start_at(Offset(offset), now_ms=NOW_MS).remove()
         history.before_cut = []
+        history.durable_end = offset
 
     def delete_before(self, offset: int, *, remove: bool) -> None:
         self.history.start_offset_max = max(self.history.start_offset_max, offset)
@@ -152,7 +153,14 @@ def script(life: Life) -> Iterator[Callable[[], None]]:
     yield lambda: life.start_at(12)
     yield lambda: life.append_each(9, 80, epoch=6)
     yield life.flush
+    yield life.checkpoint
     yield lambda: life.append(*[batch(b"last")] * 2, epoch=6)
+    yield lambda: life.start_at(90)
+    yield lambda: life.append_each(4, 90, epoch=7)
+    yield life.checkpoint
+    yield life.flush
+    yield lambda: life.delete_before(92, remove=True)
+    yield lambda: life.append(batch(b"last"), epoch=8)
 
 
 # --- What must be true ----------------------------------------------------------------------
@@ -222,9 +230,7 @@ def check_that_life_goes_on(life: Life) -> None:
     """Append, stop and start; nothing may be wrong with the files."""
     world = life.world
     end = world.log.log_end_offset
-    appended = world.log.append(
-        [batch(b"after")], leader_epoch=LeaderEpoch(9), now_ms=NOW_MS
-    )
+    appended = world.log.append([batch(b"after")], leader_epoch=LeaderEpoch(9), now_ms=NOW_MS)
     assert appended.base_offset == end
     before = [bytes(b.view) for b in batches_in(world.log)]
     assert world.log.flush() == end + 1

@@ -83,9 +83,7 @@ def test_batches_larger_together_than_a_segment_are_refused() -> None:
 
 def test_log_append_time_stamps_the_batch() -> None:
     world = World()
-    world.log.reconfigure(
-        world.config.__class__(timestamp_type=TimestampType.LOG_APPEND_TIME)
-    )
+    world.log.reconfigure(world.config.__class__(timestamp_type=TimestampType.LOG_APPEND_TIME))
 
     appended = world.append(batch(at_ms=5), now_ms=NOW_MS + 77)
 

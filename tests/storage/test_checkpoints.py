@@ -144,7 +144,11 @@ def test_unreadable_marker_tells_of_no_clean_stop(disk: SimulatedDisk, content: 
     assert CleanShutdownMarker(disk, DATA).read() is None
 
 
-def test_removed_marker_does_not_come_back_in_a_crash(disk: SimulatedDisk) -> None:
+@pytest.mark.parametrize("seed", range(8))
+def test_removed_marker_does_not_come_back_in_a_crash(seed: int) -> None:
+    disk = SimulatedDisk(seed)
+    disk.make_directory(DATA)
+    disk.settle()
     CleanShutdownMarker(disk, DATA).write(BrokerEpoch(41))
     CleanShutdownMarker(disk, DATA).remove()
     disk.crash()

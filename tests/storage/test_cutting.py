@@ -118,7 +118,7 @@ def test_note_of_a_cut_goes_when_the_log_is_durable_past_it() -> None:
     note = DIRECTORY / "log-cut-checkpoint"
     world.append_each(10)
     world.log.truncate_to(Offset(5), now_ms=NOW_MS)
-    assert world.disk.read(note) == b"0\n1\n5 0 10\n"
+    assert world.disk.read(note) == b"0\n2\n5 10\n0 0\n"
 
     world.append_each(4)
     world.log.flush()

@@ -427,6 +427,17 @@ def test_what_was_not_removed_before_the_stop_is_removed_at_the_start(
     assert manager.logs == {}
 
 
+def test_new_log_does_not_inherit_the_offsets_of_one_that_was_lost(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    append(manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS), 9)
+    stop(manager, web=9)
+    disk.remove(DATA / "web-0")
+    manager = started(disk)
+    manager.create(WEB, OTHER_TOPIC, CONFIG, wall_ms=WALL_MS)
+
+    assert manager.known_high_watermark(WEB) == 0
+
+
 def test_new_log_does_not_inherit_the_offsets_of_a_deleted_one(disk: SimulatedDisk) -> None:
     manager = started(disk)
     append(manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS), 9)

@@ -291,10 +291,6 @@ def test_aborted_transactions_are_found_again() -> None:
 
     world.kill()
 
-    assert (
-        world.log.aborted_transactions(start_offset=Offset(0), end_offset=Offset(5)) == expected
-    )
+    assert world.log.aborted_transactions(start_offset=Offset(0), end_offset=Offset(5)) == expected
     world.restart()
-    assert (
-        world.log.aborted_transactions(start_offset=Offset(0), end_offset=Offset(5)) == expected
-    )
+    assert world.log.aborted_transactions(start_offset=Offset(0), end_offset=Offset(5)) == expected

@@ -172,6 +172,4 @@ def test_rolled_log_reads_as_before() -> None:
     assert world.log.roll(now_ms=NOW_MS)
 
     assert values_in(world.log) == before
-    assert world.log.append(
-        [batch()], leader_epoch=LeaderEpoch(1), now_ms=NOW_MS
-    ).base_offset == 3
+    assert world.log.append([batch()], leader_epoch=LeaderEpoch(1), now_ms=NOW_MS).base_offset == 3

@@ -1,8 +1,8 @@
 """The broker's gRPC port.
 
-Start and stop are stories with an end. Start: bind and listen, and when whoever owns the server
-says that requests are welcome, tell the health service. Stop: say ``NOT_SERVING``, take no more calls, let those under way finish within the grace
-given, cut off the rest.
+Start and stop are stories with an end. Start: bind, listen, and tell the health service when
+whoever owns the server says that requests are welcome. Stop: say ``NOT_SERVING``, take no more
+calls, let those under way finish within the grace given, cut off the rest.
 
 Bounds: the size of a message, the number of calls on one connection, and the time that a silent
 connection may stay before it has to prove that somebody is there.

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import combinations
 from random import Random
 from typing import Any, Protocol
 
@@ -192,10 +193,11 @@ class Life:
             if node not in self.subject.up:
                 self._start(node)
         self.cut.clear()
-        for a in self.subject.ids:
-            for b in self.subject.ids:
-                if a < b:
-                    self.subject.connect(a, b)
+        unruly, self.subject.network.unruly = self.subject.network.unruly, None
+        for a, b in combinations(self.subject.ids, 2):
+            if unruly:
+                self.subject.disconnect(a, b)
+            self.subject.connect(a, b)
         for _ in range(0, HEALING_MS, 60):
             self.subject.clock.advance(60)
             self._deliver_everything()

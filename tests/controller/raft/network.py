@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 from itertools import count
+from random import Random
 from typing import Generic, TypeVar
 
 MessageT = TypeVar("MessageT")
@@ -43,6 +44,8 @@ class Network(Generic[MessageT]):
         self.under_way: defaultdict[tuple[int, int], deque[tuple[int, MessageT]]] = defaultdict(
             deque
         )
+        self.unruly: Random | None = None
+        """If set, links break their promise: some messages are repeated, late or lost."""
 
     def link(self, a: int, b: int) -> int | None:
         return self._links.get(frozenset((a, b)))
@@ -75,6 +78,14 @@ class Network(Generic[MessageT]):
         while queue and (messages_max is None or delivered < messages_max):
             link, message = queue.popleft()
             delivered += 1
+            chance = self.unruly.random() if self.unruly else 1.0
+            if chance < 0.05:
+                continue
+            if chance < 0.15:
+                queue.append((link, message))
+                continue
+            if chance < 0.25:
+                self._arrived(source, target, link, message)
             self._arrived(source, target, link, message)
         return delivered
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -39,6 +40,14 @@ def test_three_voters_keep_every_promise(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_five_voters_keep_every_promise(seed: int) -> None:
     Life(HardenedSubject(5, seed=seed), seed=seed).run(steps=2_500)
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS // 2))
+def test_links_that_repeat_delay_and_lose_messages_cost_no_promise(seed: int) -> None:
+    """A transport must not do that; if one does, it costs time, until its links are replaced."""
+    subject = HardenedSubject(3, seed=seed)
+    subject.network.unruly = Random(seed)
+    Life(subject, seed=seed).run(steps=1_500)
 
 
 @pytest.mark.usefixtures("_quiet_pysyncobj")
