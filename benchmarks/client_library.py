@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.report import Figure
-from ottla.client import Admin, Consumer, Producer
+from ottla.client import Admin, Consumer, NewTopic, Producer
 from ottla.model.ids import TopicPartition
 from ottla.testing.broker_process import BrokerProcess
 
@@ -57,7 +57,7 @@ def measure(directory: Path) -> list[Figure]:
 
 async def _one_round(address: str, topic: str) -> tuple[float, float]:
     async with Admin(bootstrap_servers=address) as admin:
-        await admin.create_topic(topic, partitions=PARTITIONS)
+        await admin.create_topics([NewTopic(topic, partitions=PARTITIONS)])
     async with Producer(bootstrap_servers=address) as producer:
         started = time.perf_counter()
         for _ in range(RECORDS):
@@ -78,7 +78,7 @@ async def _one_round(address: str, topic: str) -> tuple[float, float]:
 async def _latencies_ms(address: str) -> list[float]:
     taken: list[float] = []
     async with Admin(bootstrap_servers=address) as admin:
-        await admin.create_topic("latency", partitions=1)
+        await admin.create_topics([NewTopic("latency", partitions=1)])
     async with Producer(bootstrap_servers=address, linger_ms=0) as producer:
         for _ in range(1_000):
             started = time.perf_counter()

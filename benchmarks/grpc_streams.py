@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -98,7 +99,9 @@ async def _fetch(address: str, topic: str) -> float:
     expected = RECORDS // (count * PARTITIONS) * count * PARTITIONS
     credit = 16 << 20
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
-        call = log_pb2_grpc.LogStub(channel).FetchStream()
+        # The stubs do not know streams that are read and written without generators.
+        stub: Any = log_pb2_grpc.LogStub(channel)
+        call = stub.FetchStream()
         started = time.perf_counter()
         await call.write(
             log_pb2.FetchStreamRequest(

@@ -36,7 +36,9 @@ def main() -> int:
     lines = [f"# Benchmarks, {now:%Y-%m-%d %H:%M} UTC", "", machine.describe(), ""]
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(dir=options.data) as directory:
-        sections = [("Physical limits", machine.limits)]
+        sections: list[tuple[str, Callable[[Path], list[Figure]]]] = [
+            ("Physical limits", machine.limits)
+        ]
         sections += [QUESTIONS[name] for name in options.only or QUESTIONS]
         for title, measure in sections:
             print(f"... {title.lower()}", file=sys.stderr)

@@ -42,9 +42,11 @@ def measure(directory: Path) -> list[Figure]:
 def _one_round(directory: Path) -> tuple[float, float]:
     batch, _ = ready_made_batch(batch_bytes=BATCH_BYTES, record_bytes=100)
     now_ms = int(time.time() * 1000)
+    file_system = PosixFileSystem()
+    file_system.make_directory(directory / "bench-0")
     log = PartitionLog.open(
         directory / "bench-0",
-        file_system=PosixFileSystem(),
+        file_system=file_system,
         config=LogConfig(),
         topic_partition=TopicPartition("bench", 0),
         recovery_point=Offset(0),
@@ -63,7 +65,7 @@ def _one_round(directory: Path) -> tuple[float, float]:
     while offset < log.log_end_offset:
         result = log.read(offset, max_bytes=MIB, end_offset=log.log_end_offset)
         assert result is not None
-        offset = result.next_offset
+        offset = Offset(result.next_offset)
     read_seconds = time.perf_counter() - started
     size = count * len(batch)
     log.close()

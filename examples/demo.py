@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ottla.client import Admin, Consumer, Producer
+from ottla.client import Admin, Consumer, NewTopic, Producer
 from ottla.testing.broker_process import BrokerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +115,7 @@ async def stream(broker: BrokerProcess, lines: Sequence[bytes]) -> Account:
     """Produce all lines, with a crash in the middle, and read them back."""
     account = Account(sent=len(lines), sent_bytes=sum(map(len, lines)))
     async with Admin(bootstrap_servers=broker.grpc_address) as admin:
-        await admin.create_topic(TOPIC, partitions=PARTITIONS)
+        await admin.create_topics([NewTopic(TOPIC, partitions=PARTITIONS)])
     async with Producer(bootstrap_servers=broker.grpc_address) as producer:
         started = time.monotonic()
         half = len(lines) // 2

@@ -1,24 +1,24 @@
 """One broker, wired from its configuration.
 
-This is the only module that names every concrete class. Starting is a list of steps, each with
-what undoes it; stopping is that list in reverse, and a start that fails half way stops what it had
-started.
+What it consists of is in :mod:`ottla.cluster.parts`; this is how it lives. Starting is a list of
+steps, each with what undoes it; stopping is that list in reverse, and a start that fails half way
+stops what it had started.
 
-=============  ================================================  ==============================
-step           start                                             stop
-=============  ================================================  ==============================
-directory      lock it, see whose it is                          close the logs, note a clean
-                                                                 stop, let the directory go
-flusher        start the group-commit thread                     sync what was asked for, end it
-quorum         recover the metadata log, become controller       close the metadata log
-logs           open every log, with recovery if need be          (with the directory)
-replicas       follow the metadata log                           follow it no more
-HTTP           listen                                            stop listening
-gRPC           listen; requests are refused still                wait for what is under way
-registration   register, unfence, lead                           (the next start fences)
-maintenance    begin to look after the logs                      stop that
-serving        let requests in, and say so                       let none in, end long waits
-=============  ================================================  ==============================
+=============  =============================================  ===================================
+step           start                                          stop
+=============  =============================================  ===================================
+HTTP           listen; say "not ready"                        stop listening
+directory      lock it, see whose it is                       close the logs, note a clean stop,
+                                                              let the directory go
+flusher        start the group-commit thread                  sync what was asked for, end it
+quorum         recover the metadata log, become controller    close the metadata log
+logs           open every log, with recovery if need be       (with the directory)
+replicas       follow the metadata log                        follow it no more
+gRPC           listen; requests are refused still             wait for what is under way
+registration   register, unfence, lead                        (the next start fences)
+maintenance    begin to look after the logs                   stop that
+serving        let requests in, and say so                    let none in, end long waits
+=============  =============================================  ===================================
 
 A broker that cannot go on -- a background task failed, the metadata log cannot be written -- says
 so through :meth:`Broker.wait_failed`; whoever runs it ends the process. A failed data directory is
@@ -29,59 +29,38 @@ it should be looked at.
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple, NoReturn
 from uuid import uuid4
 
 from ottla import __version__
-from ottla.cluster.cluster_description import BrokerClusterService
-from ottla.cluster.configs import BrokerConfigsService
-from ottla.cluster.controller_driver import ControllerDriver
 from ottla.cluster.data_directory import DataDirectory
-from ottla.cluster.fetch import BrokerFetchService
-from ottla.cluster.flusher import Flusher
 from ottla.cluster.gate import Gate, GateState
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.server import GrpcServer
 from ottla.cluster.instruments import MetricsInstruments
-from ottla.cluster.maintenance import Intervals, Maintenance
-from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.offsets import BrokerOffsetsService
-from ottla.cluster.partition import PartitionContext, Waiters
-from ottla.cluster.partition_settings import PartitionSettings
-from ottla.cluster.produce import BrokerProduceService
-from ottla.cluster.producer_ids import BrokerProducerIdsService
-from ottla.cluster.raft_driver import RaftDriver
-from ottla.cluster.replica_description import ReplicaDescription
-from ottla.cluster.replica_manager import ReplicaManager
-from ottla.cluster.services import Services
-from ottla.cluster.topics import BrokerTopicsService
+from ottla.cluster.parts import (
+    METADATA_DIRECTORY,
+    BrokerParts,
+    MetadataObserver,
+    services,
+    wire,
+)
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
-from ottla.controller.controller import Controller
-from ottla.controller.raft.consensus import Consensus, RoleChanged
-from ottla.controller.raft.engine import RaftEngine
-from ottla.controller.raft.transport import NoPeers
 from ottla.controller.requests import RegisterBroker, UnfenceBroker
-from ottla.controller.state_machine import MetadataStateMachine
-from ottla.controller.topics import TopicDefaults
 from ottla.metrics.http import HttpServer
 from ottla.metrics.registry import BrokerMetrics, BrokerSample
 from ottla.model.errors import OttlaError, StorageError
-from ottla.model.ids import BrokerEpoch, TopicId, TopicPartition
-from ottla.model.image import ClusterImage
+from ottla.model.ids import TopicPartition
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import FileSystem
 from ottla.runtime.logging import Event, Severity, emit
 from ottla.runtime.posix import PosixFileSystem
-from ottla.runtime.purgatory import Purgatory
 from ottla.runtime.system_clock import SystemClock
 from ottla.runtime.tasks import TaskSupervisor
 from ottla.storage.checkpoints import read_meta_properties
@@ -96,12 +75,6 @@ FAILED = Event("broker.failed", Severity.ERROR)
 LOGS_OPENED = Event("broker.logs_opened")
 LOG_OFFLINE = Event("broker.log_offline", Severity.ERROR)
 LOG_CUT = Event("broker.log_cut", Severity.WARNING)
-
-METADATA_DIRECTORY: Final = "metadata"
-"""In the data directory, beside the partitions."""
-
-READER_THREADS: Final = 4
-"""Reads that wait for the disk at the same time: enough for a disk to sort them."""
 
 START_TIMEOUT_MS: Final = 60_000
 """For the metadata quorum to answer while the broker starts."""
@@ -124,39 +97,6 @@ class BrokerAddresses(NamedTuple):
 
 class BrokerFailedError(OttlaError):
     """A part of the broker ended that it cannot do without."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MetadataObserver:
-    """Passes on what the metadata quorum says."""
-
-    replicas: ReplicaManager
-    controller: ControllerDriver
-
-    def image_applied(self, image: ClusterImage) -> None:
-        self.replicas.image_applied(image)
-
-    def role_changed(self, change: RoleChanged) -> None:
-        self.controller.role_changed(change)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What a broker consists of, wired and not yet running."""
-
-    logs: LogManager
-    log_thread: ThreadPoolExecutor
-    readers: ThreadPoolExecutor
-    settings_of: Callable[[Mapping[str, str]], PartitionSettings]
-    flusher: Flusher
-    waiters: Waiters
-    machine: MetadataStateMachine
-    metadata: MetadataCache
-    replicas: ReplicaManager
-    raft: RaftDriver
-    controller: ControllerDriver
-    maintenance: Maintenance
-    description: ReplicaDescription
 
 
 class Broker:
@@ -254,7 +194,14 @@ class Broker:
 
     async def _start(self) -> BrokerAddresses:
         http = await self._start_http()
-        parts = self._wire(await self._claim_directory())
+        parts = wire(
+            self._config,
+            logs=await self._claim_directory(),
+            directory=self._directory,
+            file_system=self._file_system,
+            clock=self._clock,
+            instruments=self._instruments,
+        )
         self._undo.push_async_callback(self._close_logs, parts)
         self._run_flusher(parts)
         await self._run_quorum(parts)
@@ -296,94 +243,7 @@ class Broker:
 
         return await asyncio.to_thread(claim)
 
-    def _wire(self, logs: LogManager) -> _Parts:
-        config = self._config
-        log_thread = ThreadPoolExecutor(1, thread_name_prefix="ottla-logs")
-        readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="ottla-reader")
-        settings_of = partial(
-            PartitionSettings.of,
-            broker_configs=config.values,
-            producer_id_expiration_ms=config.storage.producer_id_expiration_ms,
-        )
-        waiters = Waiters(commits=Purgatory(self._clock), reads=Purgatory(self._clock))
-        flusher = Flusher(instruments=self._instruments)
-        machine = MetadataStateMachine(cluster_id=logs.meta.cluster_id)
-        metadata = MetadataCache(machine.image)
-        replicas = ReplicaManager(
-            broker_id=config.node.node_id,
-            logs=logs,
-            context=PartitionContext(
-                directory=self._directory, flusher=flusher, waiters=waiters, clock=self._clock
-            ),
-            metadata=metadata,
-            settings_of=settings_of,
-            instruments=self._instruments,
-            log_thread=log_thread,
-        )
-        raft = RaftDriver(
-            start_engine=partial(self._raft_engine, machine), read_image=lambda: machine.image
-        )
-        return _Parts(
-            logs=logs,
-            log_thread=log_thread,
-            readers=readers,
-            settings_of=settings_of,
-            flusher=flusher,
-            waiters=waiters,
-            machine=machine,
-            metadata=metadata,
-            replicas=replicas,
-            raft=raft,
-            controller=self._controller(machine, raft, metadata),
-            maintenance=Maintenance(
-                replicas=replicas,
-                logs=logs,
-                directory=self._directory,
-                clock=self._clock,
-                log_thread=log_thread,
-                intervals=Intervals(
-                    retention_check_ms=config.storage.retention_check_interval_ms,
-                    checkpoint_ms=config.storage.checkpoint_interval_ms,
-                ),
-            ),
-            description=ReplicaDescription(replicas, self._directory, self._file_system),
-        )
-
-    def _raft_engine(self, machine: MetadataStateMachine) -> Consensus:
-        node_id = self._config.node.node_id
-        return RaftEngine(
-            node_id=node_id,
-            voters=frozenset({node_id}),
-            directory=self._config.storage.log_dir / METADATA_DIRECTORY,
-            machine=machine,
-            file_system=self._file_system,
-            clock=self._clock,
-            draw=random.SystemRandom().random,
-            transport=NoPeers(),
-        )
-
-    def _controller(
-        self, machine: MetadataStateMachine, raft: RaftDriver, metadata: MetadataCache
-    ) -> ControllerDriver:
-        config = self._config
-        return ControllerDriver(
-            broker_id=config.node.node_id,
-            quorum=raft,
-            metadata=metadata,
-            controller=Controller(
-                machine,
-                new_topic_id=lambda: TopicId(uuid4()),
-                defaults=TopicDefaults(
-                    partitions=config.topics.num_partitions,
-                    replication_factor=config.topics.replication_factor,
-                    broker_configs=config.values,
-                ),
-            ),
-            clock=self._clock,
-            client_id=secrets.randbits(63),
-        )
-
-    def _run_flusher(self, parts: _Parts) -> None:
+    def _run_flusher(self, parts: BrokerParts) -> None:
         task = self._tasks.run("flusher", parts.flusher.run())
 
         async def stop() -> None:
@@ -392,10 +252,9 @@ class Broker:
 
         self._undo.push_async_callback(stop)
 
-    async def _run_quorum(self, parts: _Parts) -> None:
+    async def _run_quorum(self, parts: BrokerParts) -> None:
         engine = await parts.raft.start()
-        observer = _MetadataObserver(replicas=parts.replicas, controller=parts.controller)
-        task = self._tasks.run("raft", parts.raft.run(engine, observer))
+        task = self._tasks.run("raft", parts.raft.run(engine, MetadataObserver(parts)))
 
         async def stop() -> None:
             parts.raft.stop()
@@ -406,7 +265,7 @@ class Broker:
         # From here on everything that was ever committed is applied.
         await parts.controller.wait_active()
 
-    async def _open_logs(self, parts: _Parts) -> bool:
+    async def _open_logs(self, parts: BrokerParts) -> bool:
         """Open every log; return whether the last stop was clean."""
         image = parts.machine.image
         by_topic: dict[str, LogConfig] = {
@@ -438,7 +297,7 @@ class Broker:
         )
         return report.clean
 
-    async def _start_grpc(self, parts: _Parts) -> Address:
+    async def _start_grpc(self, parts: BrokerParts) -> Address:
         tls, listen = self._config.tls, self._config.listeners.grpc
         credentials = None
         if tls.certificate is not None and tls.key is not None:
@@ -451,7 +310,7 @@ class Broker:
                 client_certificate_required=tls.client_certificate_required,
             )
         self._grpc = GrpcServer(
-            self._services(parts),
+            services(parts, self._config, gate=self._gate, clock=self._clock),
             self._clock,
             Calls(gate=self._gate, instruments=self._instruments),
             credentials=credentials,
@@ -460,48 +319,13 @@ class Broker:
         self._undo.push_async_callback(self._grpc.stop, grace_s=STOP_GRACE_MS / 1000)
         return Address(listen.host, port)
 
-    def _services(self, parts: _Parts) -> Services:
-        config, replicas = self._config, parts.replicas
-        topics = BrokerTopicsService(parts.controller, parts.metadata, parts.description)
-        return Services(
-            produce=BrokerProduceService(
-                replicas, commits=parts.waiters.commits, clock=self._clock
-            ),
-            fetch=BrokerFetchService(
-                replicas,
-                reads=parts.waiters.reads,
-                readers=parts.readers,
-                clock=self._clock,
-                gate=self._gate,
-            ),
-            offsets=BrokerOffsetsService(
-                replicas, readers=parts.readers, remove_later=parts.maintenance.remove_later
-            ),
-            producer_ids=BrokerProducerIdsService(
-                parts.controller,
-                broker_id=config.node.node_id,
-                broker_epoch=partial(self._broker_epoch, parts),
-            ),
-            topics=topics,
-            configs=BrokerConfigsService(parts.controller, parts.metadata, config),
-            cluster=BrokerClusterService(
-                parts.metadata,
-                topics,
-                parts.description,
-                broker_id=config.node.node_id,
-                version=__version__,
-                started_at_ms=self._clock.wall_ms(),
-                auto_create_topics=config.topics.auto_create,
-            ),
-        )
-
     def _advertised(self, grpc: Address) -> Address:
         advertised = self._config.listeners.advertised
         if advertised is not None:
             return advertised
         return grpc._replace(host=socket.gethostname()) if grpc.is_wildcard else grpc
 
-    async def _register(self, parts: _Parts, advertised: Address, *, clean: bool) -> None:
+    async def _register(self, parts: BrokerParts, advertised: Address, *, clean: bool) -> None:
         node = self._config.node
         epoch = await parts.controller.submit(
             RegisterBroker(
@@ -521,7 +345,7 @@ class Broker:
         # What was recovered is synced once; then its high watermark is known and can be served.
         await parts.flusher.barrier()
 
-    async def _serve(self, parts: _Parts) -> None:
+    async def _serve(self, parts: BrokerParts) -> None:
         assert self._grpc is not None
         self._gate.open()
         await self._grpc.announce(serving=self._directory.failure is None)
@@ -542,9 +366,9 @@ class Broker:
 
         self._undo.push_async_callback(stop)
 
-    async def _close_logs(self, parts: _Parts) -> None:
+    async def _close_logs(self, parts: BrokerParts) -> None:
         healthy = self._directory.failure is None and not self._failed.done()
-        epoch = self._broker_epoch(parts) if healthy and self._logs_are_open else None
+        epoch = parts.broker_epoch() if healthy and self._logs_are_open else None
 
         def close() -> None:
             if self._logs_are_open:
@@ -557,11 +381,6 @@ class Broker:
             await asyncio.get_running_loop().run_in_executor(parts.log_thread, close)
         finally:
             parts.log_thread.shutdown(wait=False)
-
-    def _broker_epoch(self, parts: _Parts) -> BrokerEpoch:
-        """Return the epoch of the present registration; 0 before there is one."""
-        broker = parts.metadata.image.brokers.get(self._config.node.node_id)
-        return BrokerEpoch(0) if broker is None else broker.broker_epoch
 
     # --- What goes wrong meanwhile ---
 
@@ -586,7 +405,7 @@ class Broker:
             return f"The broker is {self._gate.state.value}."
         return self._health()
 
-    def _sample(self, parts: _Parts) -> BrokerSample:
+    def _sample(self, parts: BrokerParts) -> BrokerSample:
         return parts.description.sample(parts.metadata.image)
 
 

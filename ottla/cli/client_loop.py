@@ -8,12 +8,15 @@ speaks of its arguments, where a person at a command line knows options.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+import click
 import uvloop
 
-from ottla.cli.failure import CommandError
+from ottla.cli.failure import INTERRUPTED, CommandError
+from ottla.cli.output import say
 from ottla.model.errors import OttlaError
 
 T = TypeVar("T")
@@ -27,15 +30,20 @@ _OPTIONS: Final = {
 
 
 def run_client(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` and return what it returns; Ctrl-C cancels it and is raised here.
+    """Run ``main`` and return what it returns; Ctrl-C cancels it.
 
-    Raises :exc:`CommandError` for an error of the client or the broker.
+    Raises :exc:`CommandError` for an error of the client or the broker, and
+    :exc:`click.exceptions.Exit` after Ctrl-C.
     """
     logger = logging.getLogger("ottla.client")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     try:
         result: T = uvloop.run(main)
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            say("")  # the terminal shows ^C, and the prompt should not stand beside it
+        raise click.exceptions.Exit(INTERRUPTED) from None
     except OttlaError as error:
         raise CommandError(in_words_of_the_command_line(str(error))) from error
     return result

@@ -1,8 +1,13 @@
-"""The error of a command that could not do its work."""
+"""How a command ends that could not do its work."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
+
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C: 128 and the number of SIGINT, as shells report it."""
 
 
 class CommandError(click.ClickException):

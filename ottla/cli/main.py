@@ -25,11 +25,11 @@ import click
 
 from ottla import __version__
 from ottla.cli.connection import Connection, outermost_connection_options
+from ottla.cli.failure import INTERRUPTED
 from ottla.cli.lazy_group import LazyCommand, LazyGroup
 from ottla.model.errors import OttlaError
 
 WIDTH_MAX: Final = 100
-INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 
 _COMMANDS: Final = {

@@ -19,7 +19,7 @@ from typing import Final
 
 from ottla.cli.client_loop import run_client
 from ottla.cli.connection import Connection
-from ottla.cli.failure import CommandError
+from ottla.cli.failure import INTERRUPTED, CommandError
 from ottla.cli.lines import LINE_BYTES_MAX, LineReader, LineTooLongError
 from ottla.cli.output import print_json, say
 from ottla.cli.progress import Progress
@@ -28,8 +28,6 @@ from ottla.client.errors import BufferFullError
 from ottla.client.producer import Producer
 from ottla.model.errors import OttlaError
 from ottla.record.builder import Headers
-
-INTERRUPTED: Final = 130
 
 LINES_BETWEEN_ROUNDS: Final = 1_024
 """Lines sent before the event loop gets its turn: under ten milliseconds."""

@@ -122,11 +122,11 @@ class Consumer:
         """
         fetcher = self._usable()
         while True:
-            fetcher.raise_errors(again=False)
+            fetcher.raise_errors()
             record = fetcher.take_one()
             if record is not None:
                 return record
-            fetcher.raise_errors(again=True)
+            fetcher.raise_errors()
             await fetcher.wait_for_news()
 
     async def getmany(
@@ -146,8 +146,8 @@ class Consumer:
             ClientClosedError: the consumer was not started, or was stopped.
             OttlaError: the consumer has failed for good.
 
-        The partition stays where it is, and later calls that find no other records raise again,
-        until the application seeks elsewhere.
+        The partition stays where it is until the application seeks elsewhere, while the others go
+        on; if there are none, every call raises again.
         """
         fetcher = self._usable()
         records_max = self._settings.max_poll_records if max_records is None else max_records
@@ -155,11 +155,11 @@ class Consumer:
             raise InvalidRequestError(f"max_records is {max_records}; it takes 1 or more")
         deadline_ms = _now_ms() + timeout_ms
         while True:
-            fetcher.raise_errors(again=False)
+            fetcher.raise_errors()
             taken = fetcher.take(records_max)
             if taken:
                 return taken
-            fetcher.raise_errors(again=True)
+            fetcher.raise_errors()
             if _now_ms() >= deadline_ms:
                 # Who polls without patience must let the fetching go on all the same.
                 await asyncio.sleep(0)

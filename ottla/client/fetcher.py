@@ -188,19 +188,22 @@ class Fetcher:
                 return records[0]
         return None
 
-    def raise_errors(self, *, again: bool) -> None:
-        """Raise what the application must know; ``again``: even what it was told before.
+    def raise_errors(self) -> None:
+        """Raise what the application does not know yet; if nothing else can come, what it knows.
 
         An error of a partition comes after the records before it.
         """
         if self.failure is not None:
             raise self.failure.with_traceback(None)
-        for reader in self._blocked:
-            error = reader.blocked_by
-            is_next = error is not None and not reader.has_buffered and not reader.is_paused
-            if error is not None and is_next and (again or not reader.is_error_told):
+        if not self._blocked:
+            return
+        stuck = [each for each in self._blocked if not each.has_buffered and not each.is_paused]
+        is_all = len(stuck) == sum(not each.is_paused for each in self._turns)
+        for reader in stuck:
+            if is_all or not reader.is_error_told:
                 reader.is_error_told = True
-                raise error.with_traceback(None)
+                assert reader.blocked_by is not None
+                raise reader.blocked_by.with_traceback(None)
 
     async def wait_for_news(self) -> None:
         """Wait until there may be records, positions or errors that were not there before."""
@@ -258,6 +261,8 @@ class Fetcher:
         stream = self._stream_of.pop(reader, None)
         if stream is not None:
             stream.remove(reader.topic_partition)
+            # What it holds, and what was granted for it, is the others' from now on.
+            stream.replenish(self._share_bytes())
 
     def _wait_for_leader(self, reader: PartitionReader) -> None:
         """New metadata will route it again; whether its topic is gone, a look-up tells."""

@@ -190,20 +190,26 @@ class MetadataCache:
             UnknownTopicOrPartitionError: it does not exist.
             OttlaError: what kept the answer away for ``timeout_ms``, or another refusal.
         """
-        self._topics.add(name)
+        is_new = name not in self._topics
         started_ms = _now_ms()
         backoff = self._backoff()
         while True:
+            self._topics.add(name)
             known = self.picture.topics.get(name)
             if known is not None and known.error is None:
                 return known
             error = await self._look_up(name, timeout_ms - (_now_ms() - started_ms))
             if error is None:
                 continue
-            waited_ms = _now_ms() - started_ms
-            self._give_up_on(name, error, waited_ms)
             delay_ms = backoff.next_delay_ms()
-            if waited_ms + delay_ms >= timeout_ms:
+            waited_ms = _now_ms() - started_ms
+            if self._is_settled(error, waited_ms) or waited_ms + delay_ms >= timeout_ms:
+                if is_new:
+                    self._topics.discard(name)
+                if isinstance(error, UnknownTopicOrPartitionError):
+                    raise UnknownTopicOrPartitionError(
+                        f"topic {name!r} does not exist; check the name, or create it first"
+                    )
                 raise error
             await asyncio.sleep(delay_ms / 1000)
 
@@ -222,17 +228,11 @@ class MetadataCache:
             return MetadataError(f"the broker asked said nothing about topic {name!r}")
         return known.error
 
-    def _give_up_on(self, name: str, error: OttlaError, waited_ms: float) -> None:
-        """Raise ``error`` unless waiting longer may help."""
+    def _is_settled(self, error: OttlaError, waited_ms: float) -> bool:
+        """Whether waiting longer for a topic would not help."""
         if isinstance(error, UnknownTopicOrPartitionError):
-            if waited_ms >= UNKNOWN_TOPIC_WAIT_MS:
-                self._topics.discard(name)
-                raise UnknownTopicOrPartitionError(
-                    f"topic {name!r} does not exist; check the name, or create the topic first"
-                )
-        elif not error.retriable:
-            self._topics.discard(name)
-            raise error
+            return waited_ms >= UNKNOWN_TOPIC_WAIT_MS
+        return not error.retriable
 
     async def _refresh(self, *, timeout_ms: float) -> None:
         """Ask brokers one after another until one answers; raise the last error if none does."""

@@ -19,7 +19,8 @@ Order and exactly-once come from four rules (KIP-98 and KIP-360 are the models):
 3. Once a batch has to be sent again, nothing is sent until all that is in flight has been
    answered; then the ones to repeat go one at a time, oldest first, and nothing new follows
    until the last is answered: behind a batch that fails again and again, new ones would
-   push it out of the broker's memory. Batches behind the failed one come back as "out of order", which here only means: repeat.
+   push it out of the broker's memory. Batches that were behind the failed one come back as
+   "out of order", which here only means: repeat.
 4. A batch that failed for good leaves a *hole* in the sequence: brokers refuse what follows it.
    Those in flight or of unknown fate are first settled, as in rule 3, with their old
    numbers; "out of order" now proves that the batch is not in the log. When none is left, the

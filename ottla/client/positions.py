@@ -116,7 +116,8 @@ class PositionFinder:
             return not error.retriable
         now_ms = asyncio.get_running_loop().time() * 1000
         since_ms = self._unknown_since_ms.setdefault(partition, now_ms)
-        return now_ms - since_ms >= UNKNOWN_TOPIC_WAIT_MS
+        patience_ms = min(UNKNOWN_TOPIC_WAIT_MS, self._settings.request_timeout_ms)
+        return now_ms - since_ms >= patience_ms
 
     def _settle(self, reader: PartitionReader, earliest: OffsetFound, latest: OffsetFound) -> None:
         offset = reader.fetch_offset

@@ -3,7 +3,8 @@
 Metadata is also where a topic may come into being: a client that asks for one which does not exist,
 with the wish that it be created, gets it if the broker is set up to do so
 (``auto.create.topics.enable``). It is created before the answer, so that the answer already names
-its leaders.
+its leaders. If it cannot be created, that is the answer for this topic, and the others that the
+client asked for are none the worse for it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import (
     BrokerDescription,
     Result,
+    TopicCreated,
     TopicDescription,
     TopicsService,
     TopicToCreate,
 )
+from ottla.cluster.topics import check_topic_count
 from ottla.model.errors import OttlaError, TopicAlreadyExistsError
 from ottla.model.ids import BrokerId
 from ottla.model.image import ClusterImage
 from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
-from ottla.model.topic_names import INTERNAL_TOPICS, check_topic_name
+from ottla.model.topic_names import INTERNAL_TOPICS
 
 
 class BrokerClusterService:
@@ -55,6 +58,7 @@ class BrokerClusterService:
     async def metadata(
         self, names: Sequence[str], *, allow_auto_creation: bool
     ) -> list[tuple[str, Result[TopicDescription]]]:
+        check_topic_count(len(names))
         failed: dict[str, OttlaError] = {}
         if allow_auto_creation and self._auto_create_topics:
             failed = await self._create_missing(names)
@@ -73,27 +77,39 @@ class BrokerClusterService:
 
     async def _create_missing(self, names: Sequence[str]) -> dict[str, OttlaError]:
         """Create the topics that do not exist; return why some could not be."""
-        failed: dict[str, OttlaError] = {}
-        missing: list[str] = []
-        for name in dict.fromkeys(names):
-            if name in self.image.topics or name in INTERNAL_TOPICS:
-                continue
-            try:
-                check_topic_name(name)
-            except OttlaError as error:
-                failed[name] = error
-            else:
-                missing.append(name)
+        missing = [
+            name
+            for name in dict.fromkeys(names)
+            if name not in self.image.topics and name not in INTERNAL_TOPICS
+        ]
         if not missing:
-            return failed
-        results = await self._topics.create_topics(
-            [TopicToCreate(name) for name in missing],
-            validate_only=False,
-            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
-        )
-        return failed | {
+            return {}
+        try:
+            results = await self._topics.create_topics(
+                [TopicToCreate(name) for name in missing],
+                validate_only=False,
+                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+            )
+            await self._wait_known(missing, results)
+        except OttlaError as error:
+            return dict.fromkeys(missing, error)
+        return {
             name: result
             for name, result in zip(missing, results, strict=True)
-            # Somebody else who asked at the same time may have been first.
             if isinstance(result, OttlaError) and not isinstance(result, TopicAlreadyExistsError)
         }
+
+    async def _wait_known(
+        self, names: Sequence[str], results: Sequence[Result[TopicCreated]]
+    ) -> None:
+        """Wait for the topics that somebody else has just created; the controller knew of them."""
+        existing = [
+            name
+            for name, result in zip(names, results, strict=True)
+            if isinstance(result, TopicAlreadyExistsError)
+        ]
+        await self._metadata.wait_for(
+            lambda image: all(name in image.topics for name in existing),
+            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+            what="the creation of topics by somebody else",
+        )

@@ -7,10 +7,14 @@ and an old one learns late that it was deposed. So:
    here, and the term is still the same, everything before it is applied too: the controller is
    *active*.
 2. Serve one request at a time, in order of arrival: decide on the present state, propose the
-   entries of the decision, wait until all are applied, give the response. Two decisions are never
-   made on the same state, so entries never conflict.
+   entries of the decision one after another, each when the one before it is applied, give the
+   response.
 3. A decision that changes nothing is given after a barrier, so that it is not a deposed
    controller's memory.
+4. An entry whose outcome was not known in time may still be on its way, and would change the state
+   under the next decision. So that one is made after a barrier too: by then the entry is applied,
+   or never will be.
+5. An entry that is answered ``CONFLICT`` all the same was not applied: decide again, a few times.
 
 ::
 
@@ -64,6 +68,7 @@ from ottla.model.ids import (
     MetadataOffset,
 )
 from ottla.model.limits import (
+    CONTROLLER_DECISIONS_MAX,
     CONTROLLER_PROPOSAL_TIMEOUT_MS,
     CONTROLLER_REQUESTS_MAX,
 )
@@ -120,6 +125,8 @@ class ControllerDriver:
         self._role = RoleChanged(Role.FOLLOWER, 0, None)
         self._active_term: int | None = None
         self._submissions: deque[_Submission] = deque()
+        self._in_doubt = False
+        """An entry of ours has no outcome: it may be applied at any time."""
         self._woken = asyncio.Event()
         self._became_active = asyncio.Event()
 
@@ -267,29 +274,54 @@ class ControllerDriver:
             served.set_result(result)
 
     async def _decide_and_apply(self, request: Request) -> _Served:
+        for _ in range(CONTROLLER_DECISIONS_MAX):
+            decision = await self._settled_decision(request)
+            metadata_offset = await self._apply(decision)
+            if metadata_offset is not None:
+                return _Served(decision.response, metadata_offset)
+        raise ThrottlingQuotaExceededError(
+            f"the metadata changed {CONTROLLER_DECISIONS_MAX} times between a decision on the "
+            "request and its entry in the log; nothing was changed, try again shortly"
+        )
+
+    async def _settled_decision(self, request: Request) -> Decision[object]:
+        """Decide on a state that nothing proposed earlier can change any more."""
+        if self._in_doubt:
+            await self._settle()
         decision = self._decide(request)
         if not decision.steps:
-            _check_outcome(await self._quorum.barrier(timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS))
+            await self._settle()
             decision = self._decide(request)
+        return decision
+
+    async def _settle(self) -> None:
+        """Wait until everything proposed so far is applied here, or never will be."""
+        _check_outcome(await self._quorum.barrier(timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS))
+        self._in_doubt = False
+
+    async def _apply(self, decision: Decision[object]) -> MetadataOffset | None:
+        """Propose the entries, and return where the last is; ``None``: the state was another."""
         entries = decision.entries(
             client_id=self._client_id, first_sequence=self._take_sequences(len(decision.steps))
         )
         metadata_offset = NO_METADATA
-        # All are proposed, in order, before the first is answered.
-        for proposed in await asyncio.gather(
-            *(
-                self._quorum.propose(entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS)
-                for entry in entries
-            )
-        ):
+        # One at a time. If all were under way at once and something else were applied before the
+        # first, the first would be refused, and the second found fit: its base version is the one
+        # that the other entry has made.
+        for number, entry in enumerate(entries):
+            self._in_doubt = True
+            proposed = await self._quorum.propose(entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS)
+            # If it is unknown, we do not lead: our next decision is in another term.
+            self._in_doubt = False
             _check_outcome(proposed)
             answer = MetadataAnswer.decode(proposed.answer)
             if answer.outcome is AnswerOutcome.NOT_CONTROLLER:
                 raise self._not_controller()
-            # Only elections come between a decision and its entries, and they change the epoch.
-            assert answer.outcome is AnswerOutcome.APPLIED, answer
+            if answer.outcome is AnswerOutcome.CONFLICT:
+                assert number == 0, f"entry {number} of a decision conflicts: {answer}"
+                return None
             metadata_offset = answer.metadata_offset
-        return _Served(decision.response, metadata_offset)
+        return metadata_offset
 
     def _decide(self, request: Request) -> Decision[object]:
         return self._controller.decide(request, self._clock.wall_ms())

@@ -3,8 +3,8 @@
 A door (gRPC today, Kafka's protocol next) translates bytes into these values and back, and
 decides nothing. Everything that a request *means* -- defaults, limits, errors, waiting -- is in
 the implementations, one module a service: ``produce.py``, ``fetch.py``, ``fetch_stream.py``,
-``list_offsets.py``, ``delete_records.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``,
-``cluster_description.py``. The semantics are those written down in ``proto/ottla/v1/*.proto``.
+``offsets.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``, ``cluster_description.py``.
+The semantics are those written down in ``proto/ottla/v1/*.proto``.
 
 Two kinds of failure
 --------------------

@@ -1,17 +1,19 @@
 """Topics: the controller changes them, this service waits until the change can be used.
 
 A topic that was just created is known to the controller before it can be written to: the brokers
-have to hear of it, make logs and begin to lead. Whoever creates a topic wants to use it, so
-:meth:`BrokerTopicsService.create_topics` answers when every partition has a leader that this broker
-knows to serve. If that takes longer than the caller will wait, the topic exists nevertheless, and
-the answer says ``REQUEST_TIMED_OUT``.
+have to hear of it, make logs and begin to lead. Whoever creates a topic, or adds partitions, wants
+to use them, so the answer comes when this broker knows a leader of every partition. A topic that
+takes longer than the caller will wait exists nevertheless; its answer is ``REQUEST_TIMED_OUT``.
+
+What a change may be, and how large, is the controller's to say: nothing of that is checked here.
 
 Descriptions come from this broker's image and from its own logs; nobody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Container, Sequence
 from typing import Final
 
 from ottla.cluster.controller_driver import ControllerDriver
@@ -34,6 +36,7 @@ from ottla.controller.requests import (
 )
 from ottla.model.errors import (
     InvalidRequestError,
+    InvalidTopicError,
     RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
@@ -42,10 +45,9 @@ from ottla.model.image import ClusterImage, TopicImage
 from ottla.model.limits import (
     ADMIN_TIMEOUT_DEFAULT_MS,
     ADMIN_TIMEOUT_MAX_MS,
-    PARTITIONS_PER_REQUEST_MAX,
     TOPICS_PER_REQUEST_MAX,
 )
-from ottla.model.topic_names import INTERNAL_TOPICS
+from ottla.model.topic_names import INTERNAL_TOPICS, check_topic_name
 
 _NO_TOPIC_ID: Final = bytes(16)
 
@@ -63,21 +65,21 @@ class BrokerTopicsService:
     async def create_topics(
         self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
     ) -> list[Result[TopicCreated]]:
-        timeout_ms = check_admin_timeout(timeout_ms)
-        check_topic_count(len(topics))
-        _check_partition_count(sum(max(1, topic.partitions) for topic in topics))
+        deadline = _Deadline(_timeout(timeout_ms))
         created = await self._controller.submit(
             CreateTopics(topics=tuple(map(_new_topic, topics)), validate_only=validate_only),
-            timeout_ms=timeout_ms,
+            timeout_ms=deadline.left_ms,
         )
-        late: RequestTimedOutError | None = None
-        made = [topic.name for topic in created if topic.error is None]
-        if made and not validate_only:
-            late = await self._wait_led(made, timeout_ms)
-        return [topic.error or late or _created(topic) for topic in created]
+        late: Container[str] = ()
+        if not validate_only:
+            made = [topic.name for topic in created if topic.error is None]
+            late = await self._wait_led(made, deadline)
+        return [
+            topic.error or (_late(topic.name) if topic.name in late else _created(topic))
+            for topic in created
+        ]
 
     async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
-        check_topic_count(len(names))
         results = await self._controller.submit(
             DeleteTopics(names=tuple(names)), timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS
         )
@@ -86,20 +88,22 @@ class BrokerTopicsService:
     async def create_partitions(
         self, totals: Sequence[tuple[str, int]], *, validate_only: bool
     ) -> list[Result[None]]:
-        check_topic_count(len(totals))
-        _check_partition_count(sum(max(0, total) for _, total in totals))
+        deadline = _Deadline(ADMIN_TIMEOUT_DEFAULT_MS)
         results = await self._controller.submit(
             CreatePartitions(
                 topics=tuple(NewPartitions(name=name, partitions=total) for name, total in totals),
                 validate_only=validate_only,
             ),
-            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+            timeout_ms=deadline.left_ms,
         )
-        late: RequestTimedOutError | None = None
-        grown = [result.name for result in results if result.error is None]
-        if grown and not validate_only:
-            late = await self._wait_led(grown, ADMIN_TIMEOUT_DEFAULT_MS)
-        return [result.error or late for result in results]
+        late: Container[str] = ()
+        if not validate_only:
+            grown = [result.name for result in results if result.error is None]
+            late = await self._wait_led(grown, deadline)
+        return [
+            result.error or (_late(result.name) if result.name in late else None)
+            for result in results
+        ]
 
     def describe_topics(
         self, names: Sequence[str], *, include_internal: bool
@@ -115,9 +119,7 @@ class BrokerTopicsService:
     def _describe(self, image: ClusterImage, name: str) -> Result[TopicDescription]:
         topic = image.topics.get(name)
         if topic is None:
-            return UnknownTopicOrPartitionError(
-                f"there is no topic {name!r}; `ottla topic list` shows those there are"
-            )
+            return _why_unknown(name)
         return TopicDescription(
             topic,
             name in INTERNAL_TOPICS,
@@ -133,36 +135,42 @@ class BrokerTopicsService:
             partition, image, hosted.log_start_offset, hosted.high_watermark, hosted.size_bytes
         )
 
-    async def _wait_led(self, names: Sequence[str], timeout_ms: int) -> RequestTimedOutError | None:
-        """Wait until the partitions of these topics can be used; the error if it takes too long."""
-
-        def led(image: ClusterImage) -> bool:
-            return all(
-                part.leader != NO_BROKER
-                for name in names
-                # A topic that somebody deleted meanwhile is nothing to wait for.
-                for part in (image.topics[name].partitions if name in image.topics else ())
-            )
-
+    async def _wait_led(self, names: Sequence[str], deadline: _Deadline) -> frozenset[str]:
+        """Wait until all partitions of these topics are led; return the topics that are late."""
         try:
             await self._metadata.wait_for(
-                led, timeout_ms=timeout_ms, what=f"the election of leaders for {', '.join(names)}"
+                lambda image: all(_is_led(image, name) for name in names),
+                timeout_ms=deadline.left_ms,
+                what="the election of leaders",
             )
-        except RequestTimedOutError as error:
-            return error
-        return None
+        except RequestTimedOutError:
+            image = self._metadata.image
+            return frozenset(name for name in names if not _is_led(image, name))
+        return frozenset()
+
+
+class _Deadline:
+    """When a request that takes several steps must have its answer."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._at_s = self._loop.time() + timeout_ms / 1000
+
+    @property
+    def left_ms(self) -> int:
+        return max(0, round((self._at_s - self._loop.time()) * 1000))
 
 
 def check_topic_count(count: int) -> None:
     """Raise :exc:`InvalidRequestError` if a request names too many topics."""
     if count > TOPICS_PER_REQUEST_MAX:
         raise InvalidRequestError(
-            f"the request names {count} topics; send at most {TOPICS_PER_REQUEST_MAX} at a time"
+            f"the request names {count} topics; name at most {TOPICS_PER_REQUEST_MAX}"
         )
 
 
-def check_admin_timeout(timeout_ms: int) -> int:
-    """Return the time to wait, which is the default for 0; :exc:`InvalidRequestError`."""
+def _timeout(timeout_ms: int) -> int:
+    """Return how long to wait, which is the default for 0."""
     if not 0 <= timeout_ms <= ADMIN_TIMEOUT_MAX_MS:
         raise InvalidRequestError(
             f"a timeout of {timeout_ms} ms is out of range; use 0 to {ADMIN_TIMEOUT_MAX_MS}"
@@ -170,12 +178,28 @@ def check_admin_timeout(timeout_ms: int) -> int:
     return timeout_ms or ADMIN_TIMEOUT_DEFAULT_MS
 
 
-def _check_partition_count(count: int) -> None:
-    if count > PARTITIONS_PER_REQUEST_MAX:
-        raise InvalidRequestError(
-            f"the request asks for {count} partitions; ask for at most "
-            f"{PARTITIONS_PER_REQUEST_MAX} at a time"
-        )
+def _is_led(image: ClusterImage, name: str) -> bool:
+    # A topic that somebody deleted meanwhile is nothing to wait for.
+    topic = image.topics.get(name)
+    return topic is None or all(part.leader != NO_BROKER for part in topic.partitions)
+
+
+def _late(name: str) -> RequestTimedOutError:
+    return RequestTimedOutError(
+        f"the change of topic {name!r} was made, but some of its partitions had no leader in time; "
+        "describe the topic to see which"
+    )
+
+
+def _why_unknown(name: str) -> InvalidTopicError | UnknownTopicOrPartitionError:
+    """Say whether it is worth asking again: no topic will ever have an illegal name."""
+    try:
+        check_topic_name(name)
+    except InvalidTopicError as error:
+        return error
+    return UnknownTopicOrPartitionError(
+        f"there is no topic {name!r}; `ottla topic list` shows those there are"
+    )
 
 
 def _new_topic(topic: TopicToCreate) -> NewTopic:

@@ -184,6 +184,10 @@ CONTROLLER_PROPOSAL_TIMEOUT_MS: Final = 60_000
 """A leader that hears from no majority steps down much earlier and says so; this is for the case
 that it never does."""
 
+CONTROLLER_DECISIONS_MAX: Final = 3
+"""Made on one request. Another than the first is needed only if an entry came in between that
+nobody knew to be on its way; if it happens again and again, somebody should hear of it."""
+
 # --- Diagnostics ------------------------------------------------------------------------
 
 DIAGNOSTICS_PER_EVENT_MAX: Final = 50

@@ -55,7 +55,8 @@ class BrokerProcess:
     """Generous: a busy machine is not a broken broker."""
     _process: subprocess.Popen[bytes] | None = None
     _ready: dict[str, object] = field(default_factory=dict)
-    _stderr: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    _stderr: IO[bytes] | None = None
+    """From the first start to the end of the ``with`` block."""
 
     @property
     def grpc_address(self) -> str:
@@ -79,6 +80,7 @@ class BrokerProcess:
 
     def stderr(self) -> str:
         """Everything written to standard error, over all starts."""
+        assert self._stderr is not None, "not started, or left for good"
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace").strip()
 
@@ -92,6 +94,8 @@ class BrokerProcess:
             "--http-port", str(self.http_port),
             *where, *self.arguments,
         ]  # fmt: skip
+        if self._stderr is None:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- kept over several starts
         self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
             command,
             stdin=subprocess.DEVNULL,
@@ -102,7 +106,7 @@ class BrokerProcess:
         try:
             self._ready = self._wait_ready(time.monotonic() + self.start_timeout_s)
         except BaseException:
-            self.kill()
+            self._leave()
             raise
         return self
 
@@ -141,7 +145,13 @@ class BrokerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self.kill()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "not running"

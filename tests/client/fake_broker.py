@@ -117,6 +117,7 @@ class FakeCluster:
         self.log_append_time_ms = -1
         self.closed_with: grpc.StatusCode | None = None
         self.acks_asked: set[int] = set()
+        self.is_silent = False
         self.fetch_plan: Iterator[Refusal | Damage | None] = iter(())
         self.fetches_flow = asyncio.Event()
         self.fetches_flow.set()
@@ -333,6 +334,8 @@ class FakeLogService(log_pb2_grpc.LogServicer):
     ) -> AsyncIterator[log_pb2.FetchResponse]:
         cluster = self.cluster
         cluster.calls["FetchStream"] += 1
+        if cluster.closed_with is not None:
+            await context.abort(cluster.closed_with, "closed by the fake")
         reading = Reading()
         reader = asyncio.ensure_future(self._follow(request_iterator, reading))
         cluster.readings.append(reading)
@@ -464,6 +467,8 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.DescribeClusterRequest, context: Any
     ) -> cluster_pb2.DescribeClusterResponse:
         self.cluster.calls["DescribeCluster"] += 1
+        while self.cluster.is_silent:
+            await asyncio.sleep(0.001)
         return cluster_pb2.DescribeClusterResponse(
             cluster_id="fake",
             controller_id=1,

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ottla.client import Admin, Consumer, Producer
+from ottla.client import Admin, Consumer, NewTopic, Producer
 from ottla.model.ids import TopicPartition
 from ottla.testing.broker_process import BrokerProcess
 
@@ -68,7 +68,7 @@ async def read_everything(address: str) -> dict[tuple[int, int], int]:
 
 async def create_topic(address: str, **configs: str) -> None:
     async with Admin(bootstrap_servers=address) as admin:
-        await admin.create_topic(TOPIC, partitions=PARTITIONS, configs=configs)
+        await admin.create_topics([NewTopic(TOPIC, partitions=PARTITIONS, configs=configs)])
 
 
 async def run_load_with_crashes(broker: BrokerProcess, *, crashes: int, seed: int) -> Load:
@@ -106,7 +106,7 @@ async def test_consumer_reads_on_where_it_was_when_the_broker_comes_back(
         Producer(bootstrap_servers=broker.grpc_address) as producer,
         Consumer(bootstrap_servers=broker.grpc_address, auto_offset_reset="earliest") as consumer,
     ):
-        await consumer.assign([partition])
+        consumer.assign([partition])
         await producer.send_and_wait(TOPIC, b"before", partition=0)
         first = await consumer.getone()
         broker.kill()

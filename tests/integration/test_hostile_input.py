@@ -7,11 +7,12 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
 
-from ottla.client import Admin, Consumer, Producer
+from ottla.client import Admin, Consumer, NewTopic, Producer
 from ottla.model.limits import REQUEST_BYTES_MAX
 from ottla.record.builder import BatchBuilder
 from ottla.testing.broker_process import BrokerProcess
@@ -26,14 +27,12 @@ TOPIC = "hostile"
 async def admin(shared_broker: BrokerProcess) -> AsyncIterator[Admin]:
     async with Admin(bootstrap_servers=shared_broker.grpc_address) as client:
         if TOPIC not in await client.list_topics():
-            await client.create_topic(TOPIC, partitions=2)
+            await client.create_topics([NewTopic(TOPIC, partitions=2)])
         yield client
 
 
 @pytest.fixture
-async def log_service(
-    shared_broker: BrokerProcess, admin: Admin
-) -> AsyncIterator[log_pb2_grpc.LogStub]:
+async def log_service(shared_broker: BrokerProcess, admin: Admin) -> AsyncIterator[Any]:
     del admin  # it made the topic
     options = [("grpc.max_send_message_length", 64 << 20)]
     async with grpc.aio.insecure_channel(shared_broker.grpc_address, options=options) as channel:
@@ -59,7 +58,9 @@ def produce(*partitions: tuple[int, bytes], acks: int = -1) -> log_pb2.ProduceRe
 async def log_end(broker: BrokerProcess) -> int:
     async with Admin(bootstrap_servers=broker.grpc_address) as client:
         description = (await client.describe_broker()).log_directories[0]
-        return sum(part.log_end_offset for part in description.partitions if part.topic == TOPIC)
+        return sum(
+            part.log_end_offset for part in description.partitions if part.partition.topic == TOPIC
+        )
 
 
 async def works(broker: BrokerProcess) -> bool:
@@ -108,7 +109,7 @@ async def test_garbage_on_the_http_port_is_refused(shared_broker: BrokerProcess)
 
 @pytest.mark.parametrize("position", [17, 30, 61, -1])
 async def test_flipped_bit_is_answered_with_corrupt_message_and_nothing_is_appended(
-    shared_broker: BrokerProcess, log_service: log_pb2_grpc.LogStub, position: int
+    shared_broker: BrokerProcess, log_service: Any, position: int
 ) -> None:
     before = await log_end(shared_broker)
     damaged = bytearray(batch())
@@ -121,7 +122,7 @@ async def test_flipped_bit_is_answered_with_corrupt_message_and_nothing_is_appen
 
 
 async def test_bad_batch_leaves_the_other_partitions_of_its_request_alone(
-    log_service: log_pb2_grpc.LogStub,
+    log_service: Any,
 ) -> None:
     response = await log_service.Produce(produce((0, b"no batch at all"), (1, batch())))
 
@@ -130,7 +131,7 @@ async def test_bad_batch_leaves_the_other_partitions_of_its_request_alone(
 
 
 async def test_batch_over_the_topic_limit_is_too_large(
-    log_service: log_pb2_grpc.LogStub,
+    log_service: Any,
 ) -> None:
     response = await log_service.Produce(produce((0, batch(bytes(2 << 20)))))
 
@@ -138,7 +139,7 @@ async def test_batch_over_the_topic_limit_is_too_large(
 
 
 async def test_message_over_the_frame_limit_is_refused(
-    shared_broker: BrokerProcess, log_service: log_pb2_grpc.LogStub
+    shared_broker: BrokerProcess, log_service: Any
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await log_service.Produce(produce((0, bytes(REQUEST_BYTES_MAX + 1))))
@@ -148,9 +149,7 @@ async def test_message_over_the_frame_limit_is_refused(
 
 
 @pytest.mark.parametrize("partition", [-1, 2, 2**31 - 1])
-async def test_partition_that_does_not_exist_is_unknown(
-    log_service: log_pb2_grpc.LogStub, partition: int
-) -> None:
+async def test_partition_that_does_not_exist_is_unknown(log_service: Any, partition: int) -> None:
     response = await log_service.Produce(produce((partition, batch())))
 
     code = response.partitions[0].error.code
@@ -158,9 +157,7 @@ async def test_partition_that_does_not_exist_is_unknown(
 
 
 @pytest.mark.parametrize("offset", [-1, 1_000_000])
-async def test_fetch_outside_the_log_is_out_of_range(
-    log_service: log_pb2_grpc.LogStub, offset: int
-) -> None:
+async def test_fetch_outside_the_log_is_out_of_range(log_service: Any, offset: int) -> None:
     response = await log_service.Fetch(
         log_pb2.FetchRequest(
             partitions=[log_pb2.FetchPartition(topic=TOPIC, partition=0, offset=offset)]

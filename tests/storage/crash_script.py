@@ -125,6 +125,13 @@ class Life:
         self.world.log = self.world.open(clean=clean)
 
 
+    def take_stock(self) -> None:
+        """Let what recovery found be all there is."""
+        self.history.batches = list(batches_in(self.world.log))
+        self.history.before_cut = []
+        self.history.start_offset_max = self.world.log.log_start_offset
+
+
 def script(life: Life) -> Iterator[Callable[[], None]]:
     """Yield the operations of a life, in order."""
     yield life.start

@@ -5,19 +5,18 @@ leader with an empty entry, the leader's commit loop over a majority (entries of
 term only), and giving up leadership without a majority. Everything else that matters is
 overridden, through the mangled names by which pysyncobj calls its own private methods:
 
-============================== ================================================================
-``__onMessageReceived``        never called: :mod:`elections`, :mod:`following`, :mod:`leading`
-``__sendAppendEntries``        :mod:`leading`: bounded windows, no split entries, no busy loop
-``__applyLogEntries``          durable first; counted at once; a failing state machine stops us
-``__doApplyCommand``           never called: commands are bytes, there are no code versions
-``__parseChangeClusterRequest``  voters are fixed
-``__tryLogCompaction``         snapshots by size; the log is cut only after they are durable
-``__loadDumpFile``             never called: snapshots are loaded before the node exists
-``__generateRaftTimeout``      randomness is handed in
+================================ ================================================================
+``__onMessageReceived``          never called: :mod:`elections`, :mod:`following`, :mod:`leading`
+``__sendAppendEntries``          :mod:`leading`: bounded windows, no split entries, no busy loop
+``__applyLogEntries``            durable first; counted at once; a failing state machine stops us
+``__doApplyCommand``             never called: commands are bytes, there are no code versions
+``__tryLogCompaction``           snapshots by size; the log is cut only after they are durable
+``__loadDumpFile``               never called: snapshots are loaded before the node exists
+``__generateRaftTimeout``        randomness is handed in
 ``__onReadonlyNodeDisconnected`` keeps no state of observers that left
-``_checkCommandsToApply``      proposals are appended when they are made, never forwarded
-``_applyCommand``              never called, for the same reason
-============================== ================================================================
+``_checkCommandsToApply``        proposals are appended when they are made, never forwarded
+``_applyCommand``                never called, for the same reason
+================================ ================================================================
 
 The order of one tick is pysyncobj's: campaign, commit, apply, send, compact.
 
@@ -299,9 +298,6 @@ class HardenedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def _SyncObj__onReadonlyNodeDisconnected(self, node: Node) -> None:
         super()._SyncObj__onReadonlyNodeDisconnected(node)
         self._SyncObj__lastResponseTime.pop(node, None)
-
-    def _SyncObj__parseChangeClusterRequest(self, _command: bytes) -> None:
-        """Find no change of voters in any command."""
 
     def _SyncObj__onMessageReceived(self, *_arguments: object) -> NoReturn:
         raise RefusedError("messages are handled by our rules")

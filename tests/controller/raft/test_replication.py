@@ -430,6 +430,21 @@ def test_observer_that_restarts_goes_on_from_its_own_disk() -> None:
     assert entries_of(sent) < 5
 
 
+def test_nothing_is_kept_of_observers_that_left() -> None:
+    cluster = Cluster(2, observers=1)
+    node = cluster.elect(1)._node
+    cluster.commit(1, "a")
+    cluster.run(200)
+    cluster.isolate(3)
+
+    kept = [
+        name
+        for name, value in vars(node).items()
+        if isinstance(value, dict | set) and any(getattr(key, "id", key) == 3 for key in value)
+    ]
+    assert kept == []
+
+
 def test_storm_of_returning_observers_ends_with_everybody_up_to_date() -> None:
     cluster = Cluster(3, observers=20)
     cluster.elect(1)
