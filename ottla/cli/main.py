@@ -115,6 +115,8 @@ def _explained(error: BaseException) -> int:
             status = 1
         case click.Abort() | KeyboardInterrupt():
             status = INTERRUPTED
+        case BrokenPipeError():
+            status = READER_GONE
         case _:
             raise error  # a bug, not the world: show where
     return status

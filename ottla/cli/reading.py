@@ -6,8 +6,12 @@ somebody writes faster than it reads. Partitions that have reached it are paused
 
 from __future__ import annotations
 
+import asyncio
+import os
+import stat
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
@@ -72,11 +76,8 @@ class _Reader:
             await self._go_to_start(consumer)
             if isinstance(reading.start, End) and sys.stderr.isatty():
                 say("Waiting for new records; Ctrl-C ends. (--from-beginning reads what is there.)")
-            if sys.stdout.isatty():
+            with nullcontext() if sys.stdout.isatty() else self._progress, _reader_watched():
                 await self._copy(consumer)
-            else:
-                with self._progress:
-                    await self._copy(consumer)
         return 0
 
     async def _go_to_start(self, consumer: Consumer) -> None:
@@ -141,6 +142,38 @@ class _Reader:
         content = self._reading.write(records)
         write_output(content)
         self._progress.advance(len(records), len(content))
+
+
+@contextmanager
+def _reader_watched() -> Iterator[None]:
+    """Raise :exc:`BrokenPipeError` when the reader of standard output goes away.
+
+    A write would tell, but while nothing is read nothing is written: ``consume --follow | head -1``
+    would stay for ever. The write end of a pipe only ever becomes "readable" in this way.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    descriptor = sys.stdout.fileno()
+    assert task is not None
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        yield
+        return
+    is_gone = False
+
+    def reader_gone() -> None:
+        nonlocal is_gone
+        is_gone = True
+        loop.remove_reader(descriptor)
+        task.cancel()
+
+    loop.add_reader(descriptor, reader_gone)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if is_gone and task.uncancel() == 0:
+            raise BrokenPipeError from None
+        raise
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _offset(start: AtOffset, partition: TopicPartition, begin: int, end: int) -> int:

@@ -10,19 +10,19 @@ client asked for are none the worse for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ottla.cluster.hosted import HostedPartitions
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import (
     BrokerDescription,
     Result,
-    TopicCreated,
     TopicDescription,
     TopicsService,
     TopicToCreate,
 )
 from ottla.cluster.topics import check_topic_count
-from ottla.model.errors import OttlaError, TopicAlreadyExistsError
+from ottla.model.errors import OttlaError, RequestTimedOutError, TopicAlreadyExistsError
 from ottla.model.ids import BrokerId
 from ottla.model.image import ClusterImage
 from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
@@ -90,26 +90,24 @@ class BrokerClusterService:
                 validate_only=False,
                 timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
             )
-            await self._wait_known(missing, results)
         except OttlaError as error:
             return dict.fromkeys(missing, error)
-        return {
-            name: result
-            for name, result in zip(missing, results, strict=True)
-            if isinstance(result, OttlaError) and not isinstance(result, TopicAlreadyExistsError)
-        }
+        failed: dict[str, OttlaError] = {}
+        existing: list[str] = []
+        for name, result in zip(missing, results, strict=True):
+            if isinstance(result, TopicAlreadyExistsError):
+                existing.append(name)
+            elif isinstance(result, OttlaError):
+                failed[name] = result
+        await self._wait_known(existing)
+        return failed
 
-    async def _wait_known(
-        self, names: Sequence[str], results: Sequence[Result[TopicCreated]]
-    ) -> None:
-        """Wait for the topics that somebody else has just created; the controller knew of them."""
-        existing = [
-            name
-            for name, result in zip(names, results, strict=True)
-            if isinstance(result, TopicAlreadyExistsError)
-        ]
-        await self._metadata.wait_for(
-            lambda image: all(name in image.topics for name in existing),
-            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
-            what="the creation of topics by somebody else",
-        )
+    async def _wait_known(self, names: Sequence[str]) -> None:
+        """Wait until topics that somebody else has just created are known here too."""
+        # If one was deleted since, nobody will ever hear of it; the answer is then that it is not.
+        with suppress(RequestTimedOutError):
+            await self._metadata.wait_for(
+                lambda image: all(name in image.topics for name in names),
+                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+                what="the creation of topics",
+            )

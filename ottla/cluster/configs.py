@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from ottla.cluster.controller_driver import ControllerDriver
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import ConfigEntry, ConfigSource, Resource, ResourceType, Result
-from ottla.cluster.topics import check_topic_count
 from ottla.config.broker_config import BrokerConfig, described_settings
 from ottla.config.topic_settings import TOPIC_SETTINGS, effective_value
-from ottla.controller.requests import AlterTopicConfigs, ConfigChange, ConfigChanges
+from ottla.controller.requests import AlterTopicConfigs, ConfigChange, ConfigChanges, TopicResult
 from ottla.model.errors import (
     InvalidRequestError,
     OttlaError,
@@ -23,7 +22,11 @@ from ottla.model.errors import (
     UnknownTopicOrPartitionError,
 )
 from ottla.model.image import TopicImage
-from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
+from ottla.model.limits import (
+    ADMIN_TIMEOUT_DEFAULT_MS,
+    TOPIC_NAME_CHARACTERS_MAX,
+    TOPICS_PER_REQUEST_MAX,
+)
 
 
 class BrokerConfigsService:
@@ -39,35 +42,38 @@ class BrokerConfigsService:
     def describe_configs(
         self, resources: Sequence[tuple[Resource, Sequence[str]]]
     ) -> list[Result[Sequence[ConfigEntry]]]:
-        check_topic_count(len(resources))
+        _check_resource_count(len(resources))
         return [self._describe(resource, keys) for resource, keys in resources]
 
     async def alter_configs(
         self, resources: Sequence[tuple[Resource, Sequence[ConfigChange]]], *, validate_only: bool
     ) -> list[Result[None]]:
-        check_topic_count(len(resources))
+        _check_resource_count(len(resources))
         topics = [
             ConfigChanges(name=resource.name, changes=tuple(changes))
             for resource, changes in resources
             if resource.type is ResourceType.TOPIC
         ]
-        answers = iter(
-            await self._controller.submit(
-                AlterTopicConfigs(topics=tuple(topics), validate_only=validate_only),
-                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
-            )
-            if topics
-            else ()
-        )
+        answers = iter(await self._alter_topics(topics, validate_only=validate_only))
         return [
             next(answers).error
             if resource.type is ResourceType.TOPIC
             else InvalidRequestError(
-                f"settings of broker {resource.name} cannot be changed while it runs; change its "
-                "file, environment or flags and restart it"
+                f"settings of broker {_shown(resource.name)} cannot be changed while it runs; "
+                "change its file, environment or flags and restart it"
             )
             for resource, _ in resources
         ]
+
+    async def _alter_topics(
+        self, topics: Sequence[ConfigChanges], *, validate_only: bool
+    ) -> Sequence[TopicResult]:
+        if not topics:
+            return ()
+        return await self._controller.submit(
+            AlterTopicConfigs(topics=tuple(topics), validate_only=validate_only),
+            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+        )
 
     def _describe(self, resource: Resource, keys: Sequence[str]) -> Result[Sequence[ConfigEntry]]:
         try:
@@ -83,7 +89,9 @@ class BrokerConfigsService:
     def _topic(self, name: str) -> TopicImage:
         topic = self._metadata.image.topics.get(name)
         if topic is None:
-            raise UnknownTopicOrPartitionError(f"there is no topic {name!r} to describe")
+            raise UnknownTopicOrPartitionError(
+                f"there is no topic {_shown(name)}; `ottla topic list` shows those there are"
+            )
         return topic
 
     def _of_topic(self, topic: TopicImage) -> Iterator[ConfigEntry]:
@@ -107,9 +115,11 @@ class BrokerConfigsService:
             )
 
     def _of_broker(self, name: str) -> Iterator[ConfigEntry]:
-        if name != str(self._config.node.node_id):
+        node_id = self._config.node.node_id
+        if name != str(node_id):
             raise ResourceNotFoundError(
-                f"this is broker {self._config.node.node_id}; ask broker {name} itself"
+                f"this is broker {node_id}, which knows its own settings only; ask broker "
+                f"{_shown(name)} itself, if there is one"
             )
         for setting in described_settings(self._config):
             yield ConfigEntry(
@@ -123,3 +133,15 @@ class BrokerConfigsService:
                 sensitive=False,
                 documentation=setting.documentation,
             )
+
+
+def _check_resource_count(count: int) -> None:
+    if count > TOPICS_PER_REQUEST_MAX:
+        raise InvalidRequestError(
+            f"the request names {count} resources; name at most {TOPICS_PER_REQUEST_MAX}"
+        )
+
+
+def _shown(name: str) -> str:
+    """Quote a name that came with a request, which may be of any length."""
+    return repr(name[:TOPIC_NAME_CHARACTERS_MAX])

@@ -75,13 +75,14 @@ class BrokerOffsetsService:
 
     async def _find(self, partition: Partition, position: SpecialPosition | int) -> OffsetFound:
         log = partition.log
-        end_offset = partition.served_high_watermark
         current_epoch = partition.leader.leader_epoch
         if position is SpecialPosition.EARLIEST:
+            # Known even to a new leader that does not know yet how much is committed.
             epoch = log.leader_epochs.epoch_at(log.log_start_offset)
             return OffsetFound(
                 log.log_start_offset, NO_TIMESTAMP_MS, current_epoch if epoch is None else epoch
             )
+        end_offset = partition.served_high_watermark
         if position is SpecialPosition.LATEST:
             return OffsetFound(end_offset, NO_TIMESTAMP_MS, current_epoch)
         if position is SpecialPosition.MAX_TIMESTAMP:

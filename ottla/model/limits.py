@@ -131,7 +131,7 @@ those and not the whole state."""
 METADATA_TRAILING_BYTES_MAX: Final = 1 * MIB
 
 METADATA_SNAPSHOT_BYTES_MAX: Final = 512 * MIB
-"""A snapshot is held in memory while it is sent or received; 200,000 partitions take some 20 MiB."""
+"""A snapshot is in memory while it is sent or received; 200,000 partitions take some 20 MiB."""
 
 METADATA_SNAPSHOT_CHUNK_BYTES: Final = 1 * MIB
 """One message of a snapshot on its way; one is under way at a time to each peer."""
@@ -178,7 +178,7 @@ HTTP_LINGER_READS_MAX: Final = 64
 # --- Controller -------------------------------------------------------------------------
 
 CONTROLLER_REQUESTS_MAX: Final = 1_000
-"""Changes of metadata waiting at once: a few seconds of a disk that syncs every few milliseconds."""
+"""Changes of metadata waiting at once: some seconds of a disk that syncs in a few milliseconds."""
 
 CONTROLLER_PROPOSAL_TIMEOUT_MS: Final = 60_000
 """A leader that hears from no majority steps down much earlier and says so; this is for the case

@@ -24,18 +24,20 @@ from grpc_status import rpc_status
 from ottla.model.errors import (
     NotLeaderOrFollowerError,
     OttlaError,
+    StorageError,
     UnknownTopicOrPartitionError,
     error_for,
 )
 from ottla.v1 import (
     cluster_pb2,
     cluster_pb2_grpc,
+    configs_pb2_grpc,
     log_pb2,
     log_pb2_grpc,
     topics_pb2,
     topics_pb2_grpc,
-    types_pb2,
 )
+from tests.client.fake_admin import FakeConfigsService, FakeTopicsService, described
 from tests.client.fake_log import FakePartition
 
 
@@ -76,14 +78,6 @@ class Damage:
 AnyFault = Fault | Refusal | LateError | StreamRefusal | None
 
 
-def described(error: OttlaError) -> types_pb2.Error:
-    return types_pb2.Error(
-        code=error.code,  # type: ignore[arg-type]  # any number may be on the wire
-        message=str(error),
-        retriable=error.retriable,
-    )
-
-
 class Reading:
     """One FetchStream, as the broker sees it."""
 
@@ -118,6 +112,8 @@ class FakeCluster:
         self.closed_with: grpc.StatusCode | None = None
         self.acks_asked: set[int] = set()
         self.is_silent = False
+        self.admin_plan: Iterator[int | None] = iter(())
+        self.configs: dict[tuple[str, str], dict[str, str]] = {}
         self.fetch_plan: Iterator[Refusal | Damage | None] = iter(())
         self.fetches_flow = asyncio.Event()
         self.fetches_flow.set()
@@ -216,7 +212,8 @@ class FakeBroker:
         )
         log_pb2_grpc.add_LogServicer_to_server(FakeLogService(self), server)
         cluster_pb2_grpc.add_ClusterServicer_to_server(FakeClusterService(self), server)
-        topics_pb2_grpc.add_TopicsServicer_to_server(FakeTopicsService(self), server)
+        topics_pb2_grpc.add_TopicsServicer_to_server(FakeTopicsService(self.cluster), server)
+        configs_pb2_grpc.add_ConfigsServicer_to_server(FakeConfigsService(self.cluster), server)
         address = f"127.0.0.1:{self.port}"
         self.port = (
             server.add_insecure_port(address)
@@ -450,6 +447,7 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
     """Metadata."""
 
     def __init__(self, broker: FakeBroker) -> None:
+        self.broker = broker
         self.cluster = broker.cluster
 
     async def GetMetadata(
@@ -476,12 +474,17 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
             topics=len(self.cluster.topics),
         )
 
-    async def DescribeBroker(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError
-
-
-class FakeTopicsService(topics_pb2_grpc.TopicsServicer):
-    """Topic administration; see the admin tests."""
-
-    def __init__(self, broker: FakeBroker) -> None:
-        self.cluster = broker.cluster
+    async def DescribeBroker(
+        self, request: cluster_pb2.DescribeBrokerRequest, context: Any
+    ) -> cluster_pb2.DescribeBrokerResponse:
+        response = cluster_pb2.DescribeBrokerResponse(
+            id=self.broker.id, version="9.9", started_at_ms=5
+        )
+        directory = response.log_directories.add(path="/data", total_bytes=10, usable_bytes=3)
+        directory.error.CopyFrom(described(StorageError("the disk is full")))
+        for topic, partitions in self.cluster.topics.items():
+            for number, partition in enumerate(partitions):
+                directory.partitions.add(
+                    topic=topic, partition=number, log_end_offset=partition.log_end_offset
+                )
+        return response

@@ -33,7 +33,9 @@ class Blocks:
 
 
 def service(blocks: Blocks) -> BrokerProducerIdsService:
-    return BrokerProducerIdsService(blocks, broker_id=BrokerId(1), broker_epoch=lambda: BrokerEpoch(7))
+    return BrokerProducerIdsService(
+        blocks, broker_id=BrokerId(1), broker_epoch=lambda: BrokerEpoch(7)
+    )
 
 
 async def test_ids_asked_for_at_the_same_time_all_differ() -> None:

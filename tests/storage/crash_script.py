@@ -17,7 +17,7 @@ from ottla.simulation.disk import SimulatedCrash, SimulatedDisk
 from ottla.storage.producer_history import remember
 from ottla.storage.producer_state import ProducerStates
 from ottla.storage.removal import RemovedSegments
-from tests.storage.world import NOW_MS, World, batch, batches_in, marker
+from tests.storage.world import NOW_MS, UnopenedWorld, batch, batches_in, marker
 
 SETTINGS = {"segment_bytes": 700, "index_interval_bytes": 150}
 
@@ -46,7 +46,7 @@ class Life:
     """A world, its history, and what a broker does to it."""
 
     def __init__(self, disk: SimulatedDisk) -> None:
-        self.world = World(disk, opened=False, **SETTINGS)
+        self.world = UnopenedWorld(disk, **SETTINGS)
         self.history = History()
         self.sequence = 0
         self.clean = False
@@ -92,7 +92,7 @@ class Life:
         history.before_cut = list(history.batches)
         history.batches = [b for b in history.batches if b.header.next_offset <= offset]
         history.durable_end = min(history.durable_end, history.end_offset)
-        self.world.log.truncate_to(Offset(offset), now_ms=NOW_MS).remove()
+        _remove(self.world.log.truncate_to(Offset(offset), now_ms=NOW_MS))
         history.before_cut = []
 
     def start_at(self, offset: int) -> None:
@@ -102,7 +102,7 @@ class Life:
         history.start_offset_max = offset
         history.start_offset = 0
         history.durable_end = 0
-        self.world.log.start_at(Offset(offset), now_ms=NOW_MS).remove()
+        _remove(self.world.log.start_at(Offset(offset), now_ms=NOW_MS))
         history.before_cut = []
         history.durable_end = offset
 
@@ -110,7 +110,7 @@ class Life:
         self.history.start_offset_max = max(self.history.start_offset_max, offset)
         removed: RemovedSegments = self.world.log.delete_records_before(Offset(offset))
         if remove:
-            removed.remove()
+            _remove(removed)
 
     def restart(self) -> None:
         self.world.log.close()
@@ -123,7 +123,6 @@ class Life:
         """Open the log as the broker does that finds the marker of a clean stop, or none."""
         clean, self.clean = self.clean, False
         self.world.log = self.world.open(clean=clean)
-
 
     def take_stock(self) -> None:
         """Let what recovery found be all there is."""
@@ -168,6 +167,14 @@ def script(life: Life) -> Iterator[Callable[[], None]]:
     yield life.flush
     yield lambda: life.delete_before(92, remove=True)
     yield lambda: life.append(batch(b"last"), epoch=8)
+
+
+def _remove(removed: RemovedSegments) -> None:
+    try:
+        removed.remove()
+    except OSError as error:
+        removed.remove()
+        raise StorageError(str(error)) from error
 
 
 # --- What must be true ----------------------------------------------------------------------

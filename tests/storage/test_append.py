@@ -20,7 +20,6 @@ from ottla.record.batch import (
     restamped,
     with_header,
 )
-from ottla.storage.leader_epochs import EpochStart
 from tests.storage.world import NOW_MS, World, batch, batches_in, values_in
 
 
@@ -100,7 +99,7 @@ def test_leader_epoch_is_entered_where_it_begins() -> None:
     world.append_each(3, epoch=4)
     world.append_each(2, epoch=6)
 
-    assert world.log.leader_epochs.entries == (EpochStart(4, 0), EpochStart(6, 3))
+    assert world.epochs() == [(4, 0), (6, 3)]
 
 
 # --- Idempotent producers -------------------------------------------------------------------
@@ -173,7 +172,7 @@ def test_follower_keeps_offsets_and_epochs() -> None:
     assert [bytes(stored.view) for stored in batches_in(world.log)] == [
         bytes(original.view) for original in sent
     ]
-    assert world.log.leader_epochs.entries == (EpochStart(3, 0), EpochStart(5, 2))
+    assert world.epochs() == [(3, 0), (5, 2)]
 
 
 @pytest.mark.parametrize("offset", [1, 5])

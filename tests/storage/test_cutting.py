@@ -6,7 +6,6 @@ import pytest
 
 from ottla.model.errors import OffsetOutOfRangeError
 from ottla.model.ids import Offset
-from ottla.storage.leader_epochs import EpochStart
 from tests.storage.world import DIRECTORY, EVERYTHING, NOW_MS, World, batch, values_in
 
 SMALL = {"segment_bytes": 400, "index_interval_bytes": 100}
@@ -67,7 +66,7 @@ def test_truncated_epochs_and_producers_go_back_with_the_log() -> None:
 
     world.log.truncate_to(Offset(6), now_ms=NOW_MS)
 
-    assert world.log.leader_epochs.entries == (EpochStart(1, 0), EpochStart(2, 5))
+    assert world.epochs() == [(1, 0), (2, 5)]
     assert not world.append(lost, epoch=4).duplicate
     assert world.append(batch(b"p0", producer=7, sequence=0), epoch=4).base_offset == 4
 
@@ -212,7 +211,7 @@ def test_epochs_of_deleted_records_are_forgotten() -> None:
 
     world.log.delete_records_before(Offset(4))
 
-    assert world.log.leader_epochs.entries == (EpochStart(2, 4),)
+    assert world.epochs() == [(2, 4)]
 
 
 def test_deletion_that_a_crash_did_half_leaves_no_gap() -> None:
@@ -263,7 +262,7 @@ def test_log_that_starts_anew_holds_nothing(offset: int) -> None:
 
     assert (world.log.log_start_offset, world.log.log_end_offset) == (offset, offset)
     assert world.segment_bases() == [offset]
-    assert world.log.leader_epochs.entries == ()
+    assert world.epochs() == []
     assert world.append(batch(b"p", producer=7, sequence=0)).base_offset == offset
     world.restart()
     assert values_in(world.log) == [(offset, b"p")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ottla.model.ids import Offset
-from ottla.storage.leader_epochs import EpochStart
 from tests.storage.world import DIRECTORY, NOW_MS, World, batch, marker, values_in
 
 SMALL = {"segment_bytes": 800, "index_interval_bytes": 100}
@@ -264,7 +263,7 @@ def test_lost_or_damaged_epochs_are_found_again_in_the_batches(content: bytes | 
 
     world.log = world.open(clean=True)
 
-    assert world.log.leader_epochs.entries == (EpochStart(1, 0), EpochStart(4, 20))
+    assert world.epochs() == [(1, 0), (4, 20)]
 
 
 def test_damaged_snapshot_is_made_up_for_by_reading_the_log() -> None:

@@ -75,14 +75,12 @@ def marker(*, producer: int, aborted: bool) -> RecordBatch:
     return with_header(header, plain.view[HEADER_BYTES:])
 
 
-class World:
-    """One log, its disk, and what the broker's checkpoints say of it."""
+class UnopenedWorld:
+    """One log, its disk, and what the broker's checkpoints say of it; not opened yet."""
 
     log: PartitionLog
 
-    def __init__(
-        self, disk: SimulatedDisk | None = None, *, opened: bool = True, **settings: int
-    ) -> None:
+    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: int) -> None:
         self.disk = SimulatedDisk(seed=1) if disk is None else disk
         self.config = replace(LogConfig(index_interval_bytes=200), **settings)
         self.recovery_point = 0
@@ -90,8 +88,6 @@ class World:
         self.disk.make_directory(DIRECTORY)
         self.disk.sync_directory(DIRECTORY.parent)
         self.disk.sync_directory(DIRECTORY.parent.parent)
-        if opened:
-            self.log = self.open(clean=False)
 
     def open(self, *, clean: bool) -> PartitionLog:
         """Open the log as a broker does when it starts."""
@@ -139,6 +135,10 @@ class World:
         self.disk.crash()
         self.log = self.open(clean=False)
 
+    def epochs(self) -> list[tuple[int, int]]:
+        """The leader epochs: (epoch, start offset)."""
+        return [tuple(entry) for entry in self.log.leader_epochs.entries]
+
     def segment_bases(self) -> list[int]:
         """The base offsets of the segments, from the names of their files."""
         names = self.disk.list(DIRECTORY)
@@ -156,6 +156,14 @@ class World:
         """What a dump of the directory finds wrong."""
         items = dump(DIRECTORY, file_system=self.disk, records=True)
         return [str(item) for item in items if isinstance(item, Finding)]
+
+
+class World(UnopenedWorld):
+    """The same, opened for the first time."""
+
+    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: int) -> None:
+        super().__init__(disk, **settings)
+        self.log = self.open(clean=False)
 
 
 def batches_in(log: PartitionLog, *, max_bytes: int = EVERYTHING) -> Iterator[RecordBatch]:
