@@ -3,15 +3,18 @@ r"""Standard input as lines, whatever is at its other end.
 A line ends with ``\n`` and may hold any other byte; the last one may lack its end. Lines come in
 chunks, as many as one read returned, so that a file passes at the speed of ``bytes.split``.
 
-Waiting for a terminal or a pipe must not keep Ctrl-C from being heard, so those are polled
-by the event loop. A file cannot be polled and never makes anyone wait for long; it is read in a
-thread, because its disk may be slow.
+Reading happens in a thread of its own, because it may have to wait: for a person, a pipe, a disk.
+An event loop could wait for the first two, but would make them non-blocking for that, and with
+them the terminal of whoever started us. When the input is not wanted any more the thread is left
+where it is; it holds nothing, and does not keep the process from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -19,6 +22,9 @@ from ottla.model.limits import BATCH_BYTES_MAX
 
 READ_BYTES: Final = 256 * 1024
 """Some thousand lines: what a turn of the event loop costs is spread over them."""
+
+CHUNKS_AHEAD: Final = 2
+"""One is cut into lines while the next is read."""
 
 LINE_BYTES_MAX: Final = BATCH_BYTES_MAX
 """No record is larger; input without line ends must not fill the memory."""
@@ -54,32 +60,37 @@ class LineReader:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._is_stopped = False
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[bytes | OSError] = asyncio.Queue()
+        self._room = threading.Semaphore(CHUNKS_AHEAD)
 
     def stop(self) -> None:
-        """Read no more; lines that were read still come out."""
-        self._is_stopped = True
-        self._wake.set()
+        """Read no more. What has been read still comes out."""
+        self._chunks.put_nowait(b"")
 
     async def chunks(self) -> AsyncIterator[list[bytes]]:
-        """Yield lines, many at a time; raises :exc:`LineTooLongError`."""
+        """Yield lines, many at a time. To be called once.
+
+        Raises :exc:`LineTooLongError`, and :exc:`OSError` if the descriptor cannot be read.
+        """
+        threading.Thread(target=self._read_all, name="ottla-input", daemon=True).start()
         splitter = LineSplitter()
-        while not self._is_stopped and (chunk := await self._read()):
+        while chunk := await self._chunks.get():
+            if isinstance(chunk, OSError):
+                raise chunk
+            self._room.release()
             yield splitter.split(chunk)
         if last := splitter.end():
             yield last
 
-    async def _read(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        try:
-            loop.add_reader(self._descriptor, self._wake.set)
-        except PermissionError:
-            return await asyncio.to_thread(os.read, self._descriptor, READ_BYTES)
-        try:
-            self._wake.clear()
-            if not self._is_stopped:
-                await self._wake.wait()
-        finally:
-            loop.remove_reader(self._descriptor)
-        return b"" if self._is_stopped else os.read(self._descriptor, READ_BYTES)
+    def _read_all(self) -> None:
+        chunk: bytes | OSError = b"?"
+        # A loop that is closed is not interested any more.
+        with contextlib.suppress(RuntimeError):
+            while chunk and not isinstance(chunk, OSError):
+                self._room.acquire()
+                try:
+                    chunk = os.read(self._descriptor, READ_BYTES)
+                except OSError as error:
+                    chunk = error
+                self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)

@@ -8,6 +8,8 @@ one line a row, without a heading; ``--json`` gets a JSON document. What is *abo
 from __future__ import annotations
 
 import json
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -57,18 +59,26 @@ def print_facts(facts: Mapping[str, object]) -> None:
 
 
 def write_output(content: bytes) -> None:
-    """Write to standard output and see it through.
+    """Write all of ``content`` to standard output, waiting for whoever reads it.
+
+    Not by way of :mod:`io`: where somebody has made the pipe non-blocking, which the other end of
+    it can do, that loses bytes and says nothing.
 
     Raises :exc:`BrokenPipeError` if nobody reads any more, :exc:`CommandError` if it cannot be
     written for another reason.
     """
-    try:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CommandError(f"cannot write to standard output: {error.strerror}") from error
+    sys.stdout.flush()
+    descriptor = sys.stdout.fileno()
+    rest = memoryview(content)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            select.select((), (descriptor,), ())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def say(text: str) -> None:

@@ -6,12 +6,10 @@ somebody writes faster than it reads. Partitions that have reached it are paused
 
 from __future__ import annotations
 
-import asyncio
-import os
-import stat
+import select
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
@@ -76,7 +74,7 @@ class _Reader:
             await self._go_to_start(consumer)
             if isinstance(reading.start, End) and sys.stderr.isatty():
                 say("Waiting for new records; Ctrl-C ends. (--from-beginning reads what is there.)")
-            with nullcontext() if sys.stdout.isatty() else self._progress, _reader_watched():
+            with nullcontext() if sys.stdout.isatty() else self._progress:
                 await self._copy(consumer)
         return 0
 
@@ -121,6 +119,8 @@ class _Reader:
                 wanted = self._before_end(partition, records)
                 self._write(wanted)
                 left = None if left is None else left - len(wanted)
+            if not taken:
+                _check_reader()
             for partition in taken or tuple(self._ends):
                 await self._stop_at_end(consumer, partition)
 
@@ -144,36 +144,16 @@ class _Reader:
         self._progress.advance(len(records), len(content))
 
 
-@contextmanager
-def _reader_watched() -> Iterator[None]:
-    """Raise :exc:`BrokenPipeError` when the reader of standard output goes away.
+def _check_reader() -> None:
+    """Raise :exc:`BrokenPipeError` if nobody reads standard output any more.
 
     A write would tell, but while nothing is read nothing is written: ``consume --follow | head -1``
-    would stay for ever. The write end of a pipe only ever becomes "readable" in this way.
+    would stay for ever.
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    descriptor = sys.stdout.fileno()
-    assert task is not None
-    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        yield
-        return
-    is_gone = False
-
-    def reader_gone() -> None:
-        nonlocal is_gone
-        is_gone = True
-        loop.remove_reader(descriptor)
-        task.cancel()
-
-    loop.add_reader(descriptor, reader_gone)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if is_gone and task.uncancel() == 0:
-            raise BrokenPipeError from None
-        raise
-    finally:
-        loop.remove_reader(descriptor)
+    look = select.poll()
+    look.register(sys.stdout.fileno(), 0)  # errors are always told
+    if any(event & select.POLLERR for _, event in look.poll(0)):
+        raise BrokenPipeError
 
 
 def _offset(start: AtOffset, partition: TopicPartition, begin: int, end: int) -> int:

@@ -55,13 +55,13 @@ def run_sending(sending: Sending, connection: Connection) -> int:
 class _Sender:
     def __init__(self, sending: Sending) -> None:
         self._sending = sending
-        self._reader = LineReader(sys.stdin.fileno())
         self._progress = Progress("sending")
         self._lines_read = 0
         self._is_interrupted = False
 
     async def run(self, connection: Connection) -> int:
         sending = self._sending
+        reader = LineReader(sys.stdin.fileno())
         problem: Exception | None = None
         async with Producer(
             connection.servers,
@@ -70,21 +70,21 @@ class _Sender:
             **connection.options(),
         ) as producer:
             await producer.partitions_for(sending.topic)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, reader)
             if sys.stdin.isatty():
                 say("One record a line; Ctrl-D ends the input.")
             with self._progress:
                 try:
-                    await self._send_everything(producer)
+                    await self._send_everything(producer, reader)
                 except (OttlaError, CommandError) as error:
                     problem = error
                 await producer.flush()
             return self._report(producer, problem)
 
-    async def _send_everything(self, producer: Producer) -> None:
+    async def _send_everything(self, producer: Producer, reader: LineReader) -> None:
         send = self._send_plain if self._sending.parse is None else self._send_parsed
         try:
-            async for lines in self._reader.chunks():
+            async for lines in reader.chunks():
                 for start in range(0, len(lines), LINES_BETWEEN_ROUNDS):
                     piece = lines[start : start + LINES_BETWEEN_ROUNDS]
                     await send(producer, piece)
@@ -93,6 +93,10 @@ class _Sender:
                     await producer.wait_for_space()
                 if producer.statistics().records_failed:
                     return  # the report says why; more of the same would only take longer
+        except OSError as error:
+            raise CommandError(
+                f"cannot read standard input: {error.strerror}; give it a file or a pipe"
+            ) from error
         except LineTooLongError:
             raise CommandError(
                 f"a line after line {self._lines_read} has more than {LINE_BYTES_MAX} bytes, which "
@@ -148,12 +152,12 @@ class _Sender:
                     timestamp_ms=timestamp_ms,
                 )
 
-    def _interrupt(self) -> None:
+    def _interrupt(self, reader: LineReader) -> None:
         if self._is_interrupted:
             os._exit(INTERRUPTED)  # what is under way may take minutes, and was told to leave
         self._is_interrupted = True
         say("Waiting for acknowledgements; Ctrl-C again leaves without them.")
-        self._reader.stop()
+        reader.stop()
 
     def _report(self, producer: Producer, problem: Exception | None) -> int:
         statistics = producer.statistics()

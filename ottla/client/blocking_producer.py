@@ -17,7 +17,7 @@ from ottla.client.delivery import RecordHandle, RecordMetadata, wait_for_outcome
 from ottla.client.errors import BufferFullError
 from ottla.client.loop_thread import LoopThread
 from ottla.client.producer_session import ProducerSession
-from ottla.client.serialization import to_bytes
+from ottla.client.serialization import check_timestamp, checked_headers, to_bytes
 from ottla.client.settings import ProducerOptions, ProducerSettings, read_settings
 from ottla.model.errors import OttlaError
 from ottla.record.builder import Headers
@@ -115,8 +115,12 @@ class Producer(BlockingClient):
             key = to_bytes("key", key, self._key_serializer)
         if type(value) is not bytes or self._value_serializer is not None:
             value = to_bytes("value", value, self._value_serializer)
+        if headers:
+            headers = checked_headers(headers)
         if timestamp_ms is None:
             timestamp_ms = time.time_ns() // 1_000_000
+        else:
+            check_timestamp(timestamp_ms)
         try:
             with accumulator.lock:
                 handle = accumulator.append(

@@ -17,8 +17,8 @@ import grpc
 from ottla import __version__
 from ottla.client.addresses import Address
 from ottla.client.settings import ConnectionSettings
-from ottla.model.errors import InvalidConfigError
-from ottla.model.limits import REQUEST_BYTES_MAX
+from ottla.model.limits import KIB, REQUEST_BYTES_MAX
+from ottla.security.tls import channel_credentials
 from ottla.v1.cluster_pb2_grpc import ClusterStub
 from ottla.v1.configs_pb2_grpc import ConfigsStub
 from ottla.v1.log_pb2_grpc import LogStub
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ottla.v1.configs_pb2_grpc import ConfigsAsyncStub
     from ottla.v1.log_pb2_grpc import LogAsyncStub
     from ottla.v1.topics_pb2_grpc import TopicsAsyncStub
+
+RESPONSE_BYTES_MAX: Final = REQUEST_BYTES_MAX + 64 * KIB
+"""A batch that just fitted a request comes back with more about it than it was sent with."""
 
 RECONNECT_BACKOFF_MIN_MS: Final = 100
 """The shortest that gRPC allows."""
@@ -60,7 +63,7 @@ class Connections:
         self._credentials = _channel_credentials(settings) if settings.uses_tls else None
         self._options: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
-            ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+            ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
             ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
             ("grpc.min_reconnect_backoff_ms", settings.connect_timeout_ms),
             ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MAX_MS),
@@ -101,22 +104,12 @@ class Connections:
 
 
 def _channel_credentials(settings: ConnectionSettings) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(
-        root_certificates=_read_pem("ssl_ca_location", settings.ssl_ca_location),
-        private_key=_read_pem("ssl_key_location", settings.ssl_key_location),
-        certificate_chain=_read_pem("ssl_certificate_location", settings.ssl_certificate_location),
+    return channel_credentials(
+        ca=_path(settings.ssl_ca_location),
+        certificate=_path(settings.ssl_certificate_location),
+        key=_path(settings.ssl_key_location),
     )
 
 
-def _read_pem(setting: str, location: str | Path | None) -> bytes | None:
-    if location is None:
-        return None
-    try:
-        content = Path(location).read_bytes()
-    except OSError as error:
-        raise InvalidConfigError(
-            f"{setting}: cannot read {str(location)!r} ({error.strerror}); name a PEM file"
-        ) from error
-    if b"-----BEGIN " not in content:
-        raise InvalidConfigError(f"{setting}: {str(location)!r} is not a PEM file")
-    return content
+def _path(location: str | Path | None) -> Path | None:
+    return None if location is None else Path(location)

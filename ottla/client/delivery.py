@@ -130,7 +130,9 @@ class ProducerBatch:
         """Settle the batch; whoever listens is told."""
         assert self.outcome is None, "a batch has one outcome"
         self.outcome = outcome
+        # Who keeps the handles of a million records should not keep the records.
         self.builder = None
+        self.payload = None
         listeners, self.listeners = self.listeners, []
         for listener in listeners:
             listener()

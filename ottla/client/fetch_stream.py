@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ottla.client.connections import BrokerConnection
@@ -26,6 +27,7 @@ from ottla.client.settings import ConsumerSettings
 from ottla.client.stream_life import StreamLife, write
 from ottla.model.errors import OttlaError
 from ottla.model.ids import TopicPartition
+from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
 from ottla.v1 import cluster_pb2, log_pb2
 
 if TYPE_CHECKING:
@@ -137,12 +139,13 @@ class FetchStream:
     def _next_request(self, *, is_first: bool) -> log_pb2.FetchStreamRequest:
         request = log_pb2.FetchStreamRequest(credit_bytes=self._new_credit_bytes)
         self._new_credit_bytes = 0
-        for partition in self._changed:
+        for partition in _take(self._changed, PARTITIONS_PER_REQUEST_MAX):
             request.partitions.append(self._place(self.readers[partition]))
-        for topic, number in self._removed:
+        left = PARTITIONS_PER_REQUEST_MAX - len(request.partitions)
+        for topic, number in _take(self._removed, left):
             request.remove.add(topic=topic, partition=number)
-        self._changed.clear()
-        self._removed.clear()
+        if self._changed or self._removed:
+            self._wake.set()
         if is_first:
             request.min_bytes = self._settings.fetch_min_bytes
             request.max_wait_ms = self._settings.fetch_max_wait_ms
@@ -195,3 +198,11 @@ class FetchStream:
                 self.end(error)
                 return
             self._heard_ms = loop.time() * 1000
+
+
+def _take(partitions: dict[TopicPartition, None], count: int) -> list[TopicPartition]:
+    """Remove and return up to ``count`` partitions, oldest first."""
+    taken = list(islice(partitions, count))
+    for partition in taken:
+        del partitions[partition]
+    return taken

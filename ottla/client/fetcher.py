@@ -30,7 +30,6 @@ from typing import Any, Final
 from ottla.client.backoff import backoff_delay_ms
 from ottla.client.connections import Connections
 from ottla.client.consumer_record import ConsumerRecord
-from ottla.client.errors import AccessDeniedError
 from ottla.client.fetch_stream import FetchStream
 from ottla.client.metadata import MetadataCache
 from ottla.client.offset_lookup import OffsetLookup
@@ -327,7 +326,8 @@ class Fetcher:
             self.metadata_updated()
             return
         _log.info(FETCH_STREAM_ENDED, extra={"broker_id": broker_id, "reason": str(reason)})
-        if isinstance(reason, AccessDeniedError):
+        if not reason.retriable:
+            # The broker refuses to serve us at all: that is for the application to know.
             self.fail(reason)
             return
         failures = 0 if stream.has_received else self._broker_failures.get(broker_id, 0)

@@ -27,6 +27,7 @@ from ottla.model.errors import (
     LeaderNotAvailableError,
     MetadataError,
     OttlaError,
+    RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import NO_BROKER, TopicPartition
@@ -144,7 +145,7 @@ class MetadataCache:
     async def run(self) -> None:
         """Refresh when asked and when the picture is old, until cancelled.
 
-        What fails is tried again with back-off; this never ends by itself.
+        What fails is tried again with back-off. Raises only :exc:`AccessDeniedError`.
         """
         backoff = self._backoff()
         while True:
@@ -157,6 +158,8 @@ class MetadataCache:
             try:
                 async with self._refreshing:
                     await self._refresh(timeout_ms=self._settings.request_timeout_ms)
+            except AccessDeniedError:
+                raise
             except OttlaError:
                 # Whoever needs the answer has a deadline of its own; we go on.
                 self._asked.set()
@@ -191,6 +194,7 @@ class MetadataCache:
             OttlaError: what kept the answer away for ``timeout_ms``, or another refusal.
         """
         is_new = name not in self._topics
+        said: OttlaError | None = None
         started_ms = _now_ms()
         backoff = self._backoff()
         while True:
@@ -201,16 +205,16 @@ class MetadataCache:
             error = await self._look_up(name, timeout_ms - (_now_ms() - started_ms))
             if error is None:
                 continue
+            if isinstance(error, RequestTimedOutError):
+                # Says less than what a broker said before, if one did.
+                error = said or error
+            said = error
             delay_ms = backoff.next_delay_ms()
             waited_ms = _now_ms() - started_ms
             if self._is_settled(error, waited_ms) or waited_ms + delay_ms >= timeout_ms:
                 if is_new:
                     self._topics.discard(name)
-                if isinstance(error, UnknownTopicOrPartitionError):
-                    raise UnknownTopicOrPartitionError(
-                        f"topic {name!r} does not exist; check the name, or create it first"
-                    )
-                raise error
+                raise _about_topic(name, error)
             await asyncio.sleep(delay_ms / 1000)
 
     async def _look_up(self, name: str, timeout_ms: float) -> OttlaError | None:
@@ -302,11 +306,22 @@ def _leaders(topic: topics_pb2.DescribeTopicsResponse.Topic) -> TopicLeaders:
     if topic.error.code:
         return TopicLeaders((), error_from_message(topic.error))
     described = sorted(topic.partitions, key=lambda partition: partition.partition)
+    if not described:
+        return TopicLeaders((), LeaderNotAvailableError(f"{topic.name!r} has no partitions yet"))
     if [partition.partition for partition in described] != list(range(len(described))):
         return TopicLeaders((), MetadataError(f"the partitions of {topic.name!r} have gaps"))
     return TopicLeaders(
         tuple(PartitionLeader(each.leader, each.leader_epoch) for each in described), None
     )
+
+
+def _about_topic(name: str, error: OttlaError) -> OttlaError:
+    """Return the error to raise for a topic."""
+    if isinstance(error, UnknownTopicOrPartitionError):
+        return UnknownTopicOrPartitionError(
+            f"topic {name!r} does not exist; check the name, or create it first"
+        )
+    return error
 
 
 def _now_ms() -> float:

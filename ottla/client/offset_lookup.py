@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 from ottla.client.backoff import Backoff
@@ -18,6 +19,7 @@ from ottla.client.rpc import call, error_from_message
 from ottla.client.settings import ConnectionSettings
 from ottla.model.errors import LeaderNotAvailableError, OttlaError
 from ottla.model.ids import TopicPartition
+from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
 from ottla.v1 import log_pb2
 
 LATEST: Final = -1
@@ -92,8 +94,9 @@ class OffsetLookup:
                 by_leader[leader.broker_id][partition] = asked
         await asyncio.gather(
             *(
-                self._ask_leader(broker_id, asked, timeout_ms, answers, failures)
+                self._ask_leader(broker_id, dict(part), timeout_ms, answers, failures)
                 for broker_id, asked in by_leader.items()
+                for part in _parts(asked)
             )
         )
         return answers, failures
@@ -126,13 +129,22 @@ class OffsetLookup:
                 failures[partition] = error_from_message(answer.error)
             else:
                 answers[partition] = OffsetFound(answer.offset, answer.timestamp_ms)
-        for partition in unanswered(questions, answers, failures):
+        for partition in _unanswered(questions, answers, failures):
             failures[partition] = LeaderNotAvailableError(
                 f"{connection.address} did not answer for {partition}"
             )
 
 
-def unanswered(
+def _parts(
+    questions: Mapping[TopicPartition, int],
+) -> Iterator[list[tuple[TopicPartition, int]]]:
+    """Split questions into requests that are not too large."""
+    rest = iter(questions.items())
+    while part := list(islice(rest, PARTITIONS_PER_REQUEST_MAX)):
+        yield part
+
+
+def _unanswered(
     questions: Iterable[TopicPartition], *answered: Mapping[TopicPartition, object]
 ) -> list[TopicPartition]:
     """Return the partitions asked about that none of the answers is for."""

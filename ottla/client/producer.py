@@ -28,7 +28,7 @@ from ottla.client.accumulator import ProducerStatistics
 from ottla.client.delivery import RecordHandle, RecordMetadata
 from ottla.client.errors import BufferFullError, ClientClosedError, TopicNotLoadedError
 from ottla.client.producer_session import ProducerSession
-from ottla.client.serialization import to_bytes
+from ottla.client.serialization import check_timestamp, checked_headers, to_bytes
 from ottla.client.settings import ProducerOptions, ProducerSettings, read_settings
 from ottla.model.errors import OttlaError
 from ottla.record.builder import Headers
@@ -121,7 +121,7 @@ class Producer:
             topic: where to.
             value: what; ``None`` is a tombstone on compacted topics.
             key: records of equal keys go to one partition.
-            headers: pairs of a name and bytes or ``None``.
+            headers: pairs of a name and bytes or ``None``; names may repeat.
             partition: where to, instead of what the partitioner chooses.
             timestamp_ms: milliseconds since 1970, instead of now.
 
@@ -137,8 +137,12 @@ class Producer:
         queues = accumulator.topic(topic) or await session.load_topic(topic)
         key = to_bytes("key", key, self._key_serializer)
         value = to_bytes("value", value, self._value_serializer)
+        if headers:
+            headers = checked_headers(headers)
         if timestamp_ms is None:
             timestamp_ms = time.time_ns() // 1_000_000
+        else:
+            check_timestamp(timestamp_ms)
         try:
             handle = accumulator.append(
                 queues,
@@ -197,8 +201,12 @@ class Producer:
             key = to_bytes("key", key, self._key_serializer)
         if type(value) is not bytes or self._value_serializer is not None:
             value = to_bytes("value", value, self._value_serializer)
+        if headers:
+            headers = checked_headers(headers)
         if timestamp_ms is None:
             timestamp_ms = time.time_ns() // 1_000_000
+        else:
+            check_timestamp(timestamp_ms)
         return accumulator.append(
             queues,
             key,

@@ -6,6 +6,7 @@ reads the topic needs to know how.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ from ottla.client.errors import DeserializationError
 from ottla.client.settings import Serializer
 from ottla.model.errors import OttlaError
 from ottla.model.ids import TopicPartition
+from ottla.record.builder import Headers
 
 
 def to_bytes(name: str, content: object, serializer: Serializer | None) -> bytes | None:
@@ -35,6 +37,35 @@ def to_bytes(name: str, content: object, serializer: Serializer | None) -> bytes
             f"{name}_serializer"
         )
     raise TypeError(f"{name}_serializer returned {type(made).__name__}; it must return bytes")
+
+
+def checked_headers(headers: object) -> Headers:
+    """Return headers as the builder takes them; :exc:`TypeError` if they are anything else.
+
+    A mistake found later, when the batch is built, would be everybody's in the batch.
+    """
+    if isinstance(headers, Mapping):
+        headers = headers.items()
+    if not isinstance(headers, Iterable) or isinstance(headers, str | bytes):
+        raise TypeError(f"headers are {type(headers).__name__}; give pairs of a name and bytes")
+    checked = []
+    for pair in headers:
+        name, content = pair
+        if not isinstance(name, str) or not isinstance(content, bytes | None):
+            raise TypeError(
+                f"header {name!r} is {type(content).__name__}; a name is str, what it holds is "
+                "bytes or None"
+            )
+        checked.append((name, content))
+    return checked
+
+
+def check_timestamp(timestamp_ms: object) -> None:
+    """Raise :exc:`TypeError` unless this is an integer."""
+    if type(timestamp_ms) is not int:
+        raise TypeError(
+            f"timestamp_ms is {type(timestamp_ms).__name__}; give whole milliseconds since 1970"
+        )
 
 
 class DeserializationPlace:

@@ -34,7 +34,8 @@ from ottla.storage.cut_mark import FILE_NAME as CUT_MARK_FILE
 from ottla.storage.cut_mark import decode_cut_mark
 from ottla.storage.dump_items import FileItem, Finding, Item, TextLine
 from ottla.storage.dump_segment import SegmentDump
-from ottla.storage.format import LEADER_EPOCHS_FILE, SEGMENT_SUFFIXES, parse_name
+from ottla.storage.format import SEGMENT_SUFFIXES, parse_name
+from ottla.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from ottla.storage.leader_epochs import LeaderEpochs
 from ottla.storage.listing import Listing
 from ottla.storage.partition_metadata import FILE_NAME as PARTITION_METADATA_FILE
@@ -124,7 +125,7 @@ def _check_offsets(content: bytes) -> None:
 
 
 _CHECKS: Final[dict[str, Callable[[bytes], object]]] = {
-    LEADER_EPOCHS_FILE: LeaderEpochs.decode,
+    EPOCHS_FILE: LeaderEpochs.decode,
     PARTITION_METADATA_FILE: decode_partition_metadata,
     META_PROPERTIES_FILE: MetaProperties.decode,
     RECOVERY_POINT_FILE: _check_offsets,

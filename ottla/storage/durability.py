@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from ottla.runtime.files import FileSystem
 from ottla.storage.cut_mark import CutMark, remove_cut_mark, write_cut_mark
-from ottla.storage.format import LEADER_EPOCHS_FILE
+from ottla.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from ottla.storage.leader_epochs import EpochStart, LeaderEpochs
 from ottla.storage.segment import Segment
 
@@ -138,7 +138,7 @@ class Durability:
         Raises:
             OSError: the file is still there.
         """
-        path = self._directory / LEADER_EPOCHS_FILE
+        path = self._directory / EPOCHS_FILE
         if self._file_system.exists(path):
             self._file_system.remove(path)
         self._epochs_written = ()
@@ -192,5 +192,5 @@ class Durability:
         entries = self._leader_epochs.entries
         if entries != self._epochs_written:
             content = LeaderEpochs(entries).encode()
-            self._file_system.replace(self._directory / LEADER_EPOCHS_FILE, content)
+            self._file_system.replace(self._directory / EPOCHS_FILE, content)
             self._epochs_written = entries

@@ -44,8 +44,6 @@ behind is an index without a log, which is rubbish, and never a log without an i
 DELETED_SUFFIX: Final = ".deleted"
 """Added to the name of a file that is no longer part of the log and waits for its removal."""
 
-LEADER_EPOCHS_FILE: Final = "leader-epoch-checkpoint"
-
 OFFSET_ENTRY: Final = Struct(">ii")
 TIME_ENTRY: Final = Struct(">qi")
 TRANSACTION_ENTRY: Final = Struct(">hqqqq")

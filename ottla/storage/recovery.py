@@ -36,7 +36,7 @@ from ottla.storage.batch_scan import BatchScan
 from ottla.storage.cut_mark import CutMark, read_cut_mark, remove_cut_mark
 from ottla.storage.damage import Damage, DamagedLogError
 from ottla.storage.durability import Durability
-from ottla.storage.format import LEADER_EPOCHS_FILE
+from ottla.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from ottla.storage.leader_epochs import EpochStart, LeaderEpochs
 from ottla.storage.listing import tidy_directory
 from ottla.storage.log_config import INT64_MAX, LogConfig
@@ -249,7 +249,7 @@ class _Recovery:
 
     def _load_epochs(self) -> bool:
         """Return whether there was a sound file of them that lists any."""
-        path = self._directory / LEADER_EPOCHS_FILE
+        path = self._directory / EPOCHS_FILE
         if not self._file_system.exists(path):
             return False
         try:

@@ -241,6 +241,18 @@ def test_reader_that_goes_away_is_no_error_message(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "141"
 
 
+def test_output_to_a_pipe_that_does_not_block_arrives_whole(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("line\n" * 100_000)
+    script = (
+        "import os, sys; os.set_blocking(1, False);"
+        f"from ottla.cli.main import main; main(['log', 'dump', {str(tmp_path)!r}])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+    assert done.stdout.count(b"  line\n") == 100_000
+
+
 def test_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").write_text("0\n0\n")
     with Path("/dev/full").open("wb") as full:

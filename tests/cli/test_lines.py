@@ -33,9 +33,9 @@ class Pipe:
 def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
-    for descriptor in (pipe.read_end, pipe.write_end):
-        if descriptor >= 0:
-            os.close(descriptor)
+    if pipe.write_end >= 0:
+        pipe.end()
+    # The read end stays: a thread may be reading it, and its number must not mean another file.
 
 
 async def read_all(descriptor: int) -> list[bytes]:
@@ -112,6 +112,23 @@ async def test_stop_before_reading_reads_nothing(pipe: Pipe) -> None:
     pipe.write(b"line\n")
 
     assert [lines async for lines in reader.chunks()] == []
+
+
+async def test_reader_leaves_the_descriptor_as_it_was(pipe: Pipe) -> None:
+    chunks = LineReader(pipe.read_end).chunks()
+    pipe.write(b"line\n")
+    await anext(chunks)
+
+    assert os.get_blocking(pipe.read_end)
+
+
+async def test_descriptor_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(IsADirectoryError):
+            await read_all(directory)
+    finally:
+        os.close(directory)
 
 
 def test_key_ends_at_the_first_separator() -> None:

@@ -30,66 +30,66 @@ def segment(tmp_path: Path) -> Path:
     return path
 
 
-def lines(capsys: CaptureFixture) -> list[str]:
-    return capsys.readouterr().out.splitlines()
+def lines(capfd: CaptureFixture) -> list[str]:
+    return capfd.readouterr().out.splitlines()
 
 
-def test_sound_segment_is_status_0(capsys: CaptureFixture, segment: Path) -> None:
+def test_sound_segment_is_status_0(capfd: CaptureFixture, segment: Path) -> None:
     assert run(["log", "dump", str(segment)]) == 0
 
-    shown = lines(capsys)
+    shown = lines(capfd)
     assert shown[0].startswith(str(segment))
     assert shown[1].startswith("  offsets 0..1, position 0, ")
     assert shown[-1] == "sound: 1 file, 1 batch, 2 records"
 
 
-def test_records_are_shown_when_asked_for(capsys: CaptureFixture, segment: Path) -> None:
+def test_records_are_shown_when_asked_for(capfd: CaptureFixture, segment: Path) -> None:
     run(["log", "dump", str(segment), "--records"])
 
-    assert '    offset 0 timestamp 1000 key "k" value "first" headers h="1"' in lines(capsys)
+    assert '    offset 0 timestamp 1000 key "k" value "first" headers h="1"' in lines(capfd)
 
 
 def test_nothing_in_a_record_reaches_the_terminal_as_a_command(
-    capsys: CaptureFixture, segment: Path
+    capfd: CaptureFixture, segment: Path
 ) -> None:
     run(["log", "dump", str(segment), "--records"])
 
-    assert r'value "\u001b[31m\xff"' in lines(capsys)[3]
+    assert r'value "\u001b[31m\xff"' in lines(capfd)[3]
 
 
-def test_long_value_is_cut_for_people(capsys: CaptureFixture, segment: Path) -> None:
+def test_long_value_is_cut_for_people(capfd: CaptureFixture, segment: Path) -> None:
     segment.write_bytes(batch_of(b"x" * 1_000))
 
     run(["log", "dump", str(segment), "--records"])
 
-    assert lines(capsys)[2].count("x") == 100
+    assert lines(capfd)[2].count("x") == 100
 
 
-def test_unsound_segment_is_status_1_and_says_where(capsys: CaptureFixture, segment: Path) -> None:
+def test_unsound_segment_is_status_1_and_says_where(capfd: CaptureFixture, segment: Path) -> None:
     size = segment.stat().st_size
     segment.write_bytes(segment.read_bytes() + b"torn")
 
     assert run(["log", "dump", str(segment)]) == 1
 
-    shown = lines(capsys)
+    shown = lines(capfd)
     assert any("NOT SOUND:" in line and f"at position {size}" in line for line in shown)
     assert shown[-1].startswith("NOT SOUND, ")
 
 
-def test_directory_is_dumped_file_by_file(capsys: CaptureFixture, segment: Path) -> None:
+def test_directory_is_dumped_file_by_file(capfd: CaptureFixture, segment: Path) -> None:
     (segment.parent / "leader-epoch-checkpoint").write_text("0\n1\n0 0\n")
 
     assert run(["log", "dump", str(segment.parent.parent)]) == 0
 
-    assert lines(capsys)[-1] == "sound: 2 files, 1 batch, 2 records"
+    assert lines(capfd)[-1] == "sound: 2 files, 1 batch, 2 records"
 
 
 def test_json_is_one_object_a_line_with_a_summary_at_the_end(
-    capsys: CaptureFixture, segment: Path
+    capfd: CaptureFixture, segment: Path
 ) -> None:
     run(["log", "dump", str(segment), "--records", "--json"])
 
-    file, batch, summary = map(json.loads, lines(capsys))
+    file, batch, summary = map(json.loads, lines(capfd))
     assert (file["kind"], file["path"]) == ("file", str(segment))
     assert (batch["kind"], batch["record_count"], batch["codec"]) == ("batch", 2, "none")
     assert batch["records"][1]["value_base64"] == "G1szMW3/"
@@ -98,19 +98,19 @@ def test_json_is_one_object_a_line_with_a_summary_at_the_end(
     }  # fmt: skip
 
 
-def test_finding_is_an_object_of_its_own(capsys: CaptureFixture, segment: Path) -> None:
+def test_finding_is_an_object_of_its_own(capfd: CaptureFixture, segment: Path) -> None:
     segment.write_bytes(b"torn")
 
     assert run(["log", "dump", str(segment), "--json"]) == 1
 
-    findings = [each for each in map(json.loads, lines(capsys)) if each["kind"] == "finding"]
+    findings = [each for each in map(json.loads, lines(capfd)) if each["kind"] == "finding"]
     assert findings[0]["position"] == 0
     assert findings[0]["path"] == str(segment)
 
 
-def test_long_file_is_shown_to_its_end(capsys: CaptureFixture, segment: Path) -> None:
+def test_long_file_is_shown_to_its_end(capfd: CaptureFixture, segment: Path) -> None:
     (segment.parent / "notes").write_text("line\n" * 5_000)
 
     run(["log", "dump", str(segment.parent / "notes")])
 
-    assert lines(capsys).count("  line") == 5_000
+    assert lines(capfd).count("  line") == 5_000

@@ -1,5 +1,7 @@
 """The administrative services of the fake broker: topics and settings, in memory."""
 
+# ruff: noqa: N802, ARG002 -- gRPC gives these methods their names and arguments
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -7,6 +7,8 @@ end of the plan means that all goes well.
     cluster.plan = iter([Fault.LOSE_ACK, refuse(6)])
 """
 
+# ruff: noqa: N802, ARG002 -- gRPC gives these methods their names and arguments
+
 from __future__ import annotations
 
 import asyncio
@@ -111,7 +113,8 @@ class FakeCluster:
         self.log_append_time_ms = -1
         self.closed_with: grpc.StatusCode | None = None
         self.acks_asked: set[int] = set()
-        self.is_silent = False
+        self.speaks = asyncio.Event()
+        self.speaks.set()
         self.admin_plan: Iterator[int | None] = iter(())
         self.configs: dict[tuple[str, str], dict[str, str]] = {}
         self.fetch_plan: Iterator[Refusal | Damage | None] = iter(())
@@ -243,7 +246,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
 
     # --- Produce ------------------------------------------------------------------------
 
-    async def ProduceStream(  # type: ignore[override]
+    async def ProduceStream(
         self, request_iterator: AsyncIterator[log_pb2.ProduceRequest], context: Any
     ) -> AsyncIterator[log_pb2.ProduceResponse]:
         self.cluster.calls["ProduceStream"] += 1
@@ -256,10 +259,11 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                 answer = await answers.get()
                 if isinstance(answer, StreamRefusal):
                     await self._abort(context, answer)
-                if not isinstance(answer, log_pb2.ProduceResponse):
+                if isinstance(answer, log_pb2.ProduceResponse):
+                    await self.cluster.acks_flow.wait()
+                    yield answer
+                else:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the fake broke the stream")
-                await self.cluster.acks_flow.wait()
-                yield answer
         finally:
             reader.cancel()
 
@@ -326,7 +330,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
 
     # --- Fetch --------------------------------------------------------------------------
 
-    async def FetchStream(  # type: ignore[override]
+    async def FetchStream(
         self, request_iterator: AsyncIterator[log_pb2.FetchStreamRequest], context: Any
     ) -> AsyncIterator[log_pb2.FetchResponse]:
         cluster = self.cluster
@@ -465,8 +469,7 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.DescribeClusterRequest, context: Any
     ) -> cluster_pb2.DescribeClusterResponse:
         self.cluster.calls["DescribeCluster"] += 1
-        while self.cluster.is_silent:
-            await asyncio.sleep(0.001)
+        await self.cluster.speaks.wait()
         return cluster_pb2.DescribeClusterResponse(
             cluster_id="fake",
             controller_id=1,

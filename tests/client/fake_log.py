@@ -90,7 +90,7 @@ class FakePartition:
         del state.batches[:-BATCHES_REMEMBERED_PER_PRODUCER]
 
     def read(self, offset: int, max_bytes: int) -> tuple[bytes, int]:
-        """Return whole batches from ``offset`` on, at least one if there is one, and where to go on."""
+        """Return whole batches from ``offset`` on, at least one, and where to go on."""
         if not self.log_start_offset <= offset <= self.log_end_offset:
             raise OffsetOutOfRangeError(
                 f"{offset} not in [{self.log_start_offset},{self.log_end_offset}]"

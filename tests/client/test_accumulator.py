@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from ottla.client.accumulator import Accumulator, TopicQueues
@@ -230,7 +232,7 @@ def test_keyless_records_move_on_after_a_batchs_worth_in_small_batches() -> None
         desk.accumulator.make_due(desk.now_ms())
         desk.send(partition)
 
-    moves = sum(1 for here, there in zip(used, used[1:], strict=False) if here != there)
+    moves = sum(1 for here, there in pairwise(used) if here != there)
     assert 5 <= moves <= 12
 
 

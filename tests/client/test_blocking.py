@@ -1,4 +1,4 @@
-"""The blocking clients keep the promises of the asyncio ones, for programs without an event loop."""
+"""The blocking clients keep the promises of the asyncio ones, without an event loop."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import ottla.client
 from ottla.client.admin_values import NewTopic
 from ottla.client.blocking import Admin, Consumer, DeliveryHandle, Producer
 from ottla.client.errors import ClientClosedError, NoBrokersAvailableError
@@ -90,7 +91,12 @@ def test_callback_is_called_once_the_record_is_settled(served: ServedCluster) ->
     handles: list[DeliveryHandle] = []
     with Producer(served.bootstrap) as producer:
         handle = producer.send("web", b"x")
-        handle.add_done_callback(lambda done: (handles.append(done), called.set()))
+
+        def settled(done: DeliveryHandle) -> None:
+            handles.append(done)
+            called.set()
+
+        handle.add_done_callback(settled)
         assert called.wait(10)
 
     assert handles == [handle]
@@ -269,14 +275,12 @@ def test_ctrl_c_interrupts_the_wait_and_loses_no_record(served: ServedCluster) -
     seen = []
     try:
         with consumer_of(served) as consumer:
+            seen += [consumer.getone().offset for _ in range(3)]
+            threading.Timer(0.02, signal.pthread_kill, (main, signal.SIGINT)).start()
             with pytest.raises(KeyboardInterrupt):
-                for record in consumer:
-                    seen.append(record.offset)
-                    if len(seen) == 3:
-                        threading.Timer(0.02, signal.pthread_kill, (main, signal.SIGINT)).start()
+                consumer.getone()
             fill(served, 3, start=3)
-            for _ in range(3):
-                seen.append(consumer.getone().offset)
+            seen += [consumer.getone().offset for _ in range(3)]
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -311,9 +315,7 @@ def test_clients_share_one_thread_which_ends_with_the_last(served: ServedCluster
 
 @pytest.mark.parametrize("kind", [Producer, Consumer, Admin])
 def test_every_public_method_of_the_asyncio_client_is_there(kind: type[Any]) -> None:
-    import ottla.client as asyncio_clients
-
-    asyncio_kind = getattr(asyncio_clients, kind.__name__)
+    asyncio_kind = getattr(ottla.client, kind.__name__)
     missing = {
         name for name in vars(asyncio_kind) if not name.startswith("_") and not hasattr(kind, name)
     }

@@ -348,14 +348,14 @@ async def test_offsets_are_found_by_time(cluster: FakeCluster) -> None:
 
 
 async def test_partition_that_does_not_exist_is_an_error(cluster: FakeCluster) -> None:
-    async with reading(cluster, request_timeout_ms=50) as consumer:
+    async with reading(cluster, request_timeout_ms=300) as consumer:
         with pytest.raises(UnknownTopicOrPartitionError, match="no partition 7"):
             await consumer.end_offsets([TopicPartition("web", 7)])
 
 
 async def test_topic_that_does_not_exist_is_an_error_at_the_start(cluster: FakeCluster) -> None:
     with pytest.raises(UnknownTopicOrPartitionError, match="'nowhere'"):
-        await reading(cluster, "nowhere", request_timeout_ms=50).start()
+        await reading(cluster, "nowhere", request_timeout_ms=300).start()
 
 
 async def test_position_that_is_gone_is_reset_by_the_policy(cluster: FakeCluster) -> None:

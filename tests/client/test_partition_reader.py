@@ -57,7 +57,7 @@ def test_record_carries_what_was_sent() -> None:
     reader.receive(batch(0))
 
     (record,) = reader.take(1)
-    assert record == ("web", 0, 5, 5, TimestampType.CREATE_TIME, b"k", b"5", ())
+    assert tuple(record) == ("web", 0, 5, 5, TimestampType.CREATE_TIME, b"k", b"5", ())
     assert (record.topic_partition, record.timestamp) == (WEB_0, 5)
 
 

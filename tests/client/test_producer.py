@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,42 @@ async def test_text_is_refused_without_a_serializer(cluster: FakeCluster) -> Non
     async with Producer(cluster.bootstrap) as producer:
         with pytest.raises(TypeError, match="value_serializer"):
             await producer.send("web", "text")
+
+
+@pytest.mark.parametrize(
+    "headers", ["text", 5, [("name", "text")], [(b"name", b"x")], [("name", 5)]]
+)
+async def test_headers_that_are_not_names_with_bytes_are_refused_at_once(
+    cluster: FakeCluster, headers: Any
+) -> None:
+    async with Producer(cluster.bootstrap) as producer:
+        with pytest.raises(TypeError, match="header"):
+            await producer.send("web", b"x", headers=headers)
+        await producer.send_and_wait("web", b"y")
+
+
+async def test_headers_may_be_a_mapping(cluster: FakeCluster) -> None:
+    async with Producer(cluster.bootstrap) as producer:
+        await producer.send_and_wait("web", b"x", headers={"a": b"1", "b": None})  # type: ignore[arg-type]
+
+    assert cluster.topics["web"][0].records()[0].headers == (("a", b"1"), ("b", None))
+
+
+@pytest.mark.parametrize("timestamp_ms", [1.5, "5", True])
+async def test_timestamp_that_is_no_integer_is_refused_at_once(
+    cluster: FakeCluster, timestamp_ms: Any
+) -> None:
+    async with Producer(cluster.bootstrap) as producer:
+        with pytest.raises(TypeError, match="timestamp_ms"):
+            await producer.send("web", b"x", timestamp_ms=timestamp_ms)
+
+
+async def test_handle_does_not_keep_the_record_in_memory(cluster: FakeCluster) -> None:
+    async with Producer(cluster.bootstrap) as producer:
+        handle = await producer.send("web", bytes(10_000))
+        await handle
+
+    assert (handle.batch.payload, handle.batch.builder) == (None, None)
 
 
 async def test_buffer_that_changes_after_sending_does_not_change_the_record(
@@ -246,16 +283,14 @@ async def test_send_gives_up_when_memory_stays_full(cluster: FakeCluster) -> Non
 async def test_send_nowait_refuses_when_memory_is_full(cluster: FakeCluster) -> None:
     async with Producer(cluster.bootstrap, batch_size=1_000, buffer_memory=2_000) as producer:
         await producer.partitions_for("web")
-        sent = 0
         with pytest.raises(BufferFullError):
-            for _ in range(100):
-                producer.send_nowait("web", bytes(100))
-                sent += 1
+            any(producer.send_nowait("web", bytes(100)) is None for _ in range(100))
+        assert producer.statistics().buffer_available_bytes == 0
 
         await producer.wait_for_space()
         producer.send_nowait("web", b"more")
 
-    assert len(cluster.topics["web"][0].values()) == sent + 1
+    assert cluster.topics["web"][0].values()[-1] == b"more"
 
 
 async def test_send_nowait_needs_a_topic_that_is_known(cluster: FakeCluster) -> None:
@@ -301,8 +336,7 @@ async def test_new_partitions_are_noticed(cluster: FakeCluster) -> None:
     async with Producer(cluster.bootstrap, metadata_max_age_ms=20) as producer:
         await producer.send_and_wait("web", b"x")
         cluster.create("web", 2)
-        while 1 not in await producer.partitions_for("web"):
-            await asyncio.sleep(0.001)
+        await until(lambda: cluster.calls["GetMetadata"] >= 3)
 
         assert (await producer.send_and_wait("web", b"y", partition=1)).partition == 1
 

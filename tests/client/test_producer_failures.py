@@ -144,7 +144,7 @@ async def test_records_wait_for_a_broker_that_is_down(cluster: FakeCluster) -> N
 
 
 async def test_broker_that_hangs_is_given_up_after_the_request_timeout(trio: FakeCluster) -> None:
-    async with eager(trio, request_timeout_ms=60) as producer:
+    async with eager(trio, request_timeout_ms=200) as producer:
         await producer.send_and_wait("web", b"x", partition=0)
         trio.acks_flow.clear()
         handle = await producer.send("web", b"y", partition=0)
@@ -184,7 +184,7 @@ async def test_unacknowledged_records_fail_after_the_delivery_timeout(
     cluster: FakeCluster,
 ) -> None:
     async with eager(
-        cluster, delivery_timeout_ms=60, request_timeout_ms=50, linger_ms=0
+        cluster, delivery_timeout_ms=300, request_timeout_ms=250, linger_ms=0
     ) as producer:
         await producer.send_and_wait("web", b"x")
         cluster.acks_flow.clear()
@@ -197,7 +197,7 @@ async def test_unacknowledged_records_fail_after_the_delivery_timeout(
 
 async def test_producer_goes_on_after_a_delivery_timeout(cluster: FakeCluster) -> None:
     async with eager(
-        cluster, delivery_timeout_ms=60, request_timeout_ms=50, linger_ms=0
+        cluster, delivery_timeout_ms=800, request_timeout_ms=700, linger_ms=0
     ) as producer:
         await producer.send_and_wait("web", b"x")
         await cluster.brokers[0].stop()
@@ -213,7 +213,7 @@ async def test_producer_goes_on_after_a_delivery_timeout(cluster: FakeCluster) -
 
 async def test_memory_is_free_again_after_a_delivery_timeout(cluster: FakeCluster) -> None:
     async with eager(
-        cluster, delivery_timeout_ms=60, request_timeout_ms=50, linger_ms=0, buffer_memory=70_000
+        cluster, delivery_timeout_ms=300, request_timeout_ms=250, linger_ms=0, buffer_memory=70_000
     ) as producer:
         await producer.send_and_wait("web", b"x")
         await cluster.brokers[0].stop()
@@ -263,7 +263,7 @@ async def test_client_that_is_not_let_in_fails_clearly_and_for_good(cluster: Fak
 
 
 async def test_stopping_is_bounded_by_the_delivery_timeout(cluster: FakeCluster) -> None:
-    producer = eager(cluster, delivery_timeout_ms=60, request_timeout_ms=50)
+    producer = eager(cluster, delivery_timeout_ms=300, request_timeout_ms=250)
     await producer.start()
     await producer.send_and_wait("web", b"x")
     await cluster.brokers[0].stop()

@@ -11,7 +11,7 @@ import pytest
 from ottla.cluster.flusher import Flusher
 from ottla.model.errors import StorageError
 from ottla.model.ids import Offset
-from tests.cluster.world import Counted
+from tests.cluster.world import Counted, until
 
 
 class Log:
@@ -77,8 +77,7 @@ async def test_appends_during_a_sync_share_the_next_one(flusher: Flusher) -> Non
     log = Log()
     log.may_sync.clear()
     log.append(flusher)
-    while log.flush_requested:
-        await asyncio.sleep(0)
+    await until(lambda: not log.flush_requested)
 
     for _ in range(100):
         log.append(flusher)
@@ -147,7 +146,7 @@ async def test_bug_in_who_is_told_comes_out_of_run(counted: Counted) -> None:
         raise ZeroDivisionError
 
     flusher, log = Flusher(instruments=counted), Log()
-    log.flushed = buggy  # type: ignore[method-assign]
+    log.flushed = buggy  # type: ignore[method-assign, assignment]
     running = asyncio.create_task(flusher.run())
 
     log.append(flusher)

@@ -1,4 +1,4 @@
-"""Who waits for an image gets the first one that satisfies him, after those who follow all of them."""
+"""Who waits for an image gets the first one that satisfies, after those who follow all."""
 
 from __future__ import annotations
 

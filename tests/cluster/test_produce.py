@@ -319,7 +319,7 @@ async def test_topic_that_recompresses_stores_its_own_codec(world: World) -> Non
 
 
 async def test_altered_limit_counts_from_the_next_batch(world: World) -> None:
-    await world.alter_topic("web", **{"max_message_bytes": "100"})
+    await world.alter_topic("web", max_message_bytes="100")
 
     assert error_of(await world.append(batch(bytes(200)))) is MessageTooLargeError
 

@@ -15,9 +15,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     now_s = 0.0
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, selectors._EventMask]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert timeout is not None, "everybody waits, and nothing will ever happen"
         self.now_s += max(0.0, timeout)
         return super().select(0)
@@ -41,3 +39,8 @@ def run_in_virtual_time(scenario: Coroutine[Any, Any, T]) -> T:
 def now_ms() -> int:
     """Return the virtual time."""
     return round(asyncio.get_running_loop().time() * 1000)
+
+
+async def let_pass(time_ms: int) -> None:
+    """Let so much virtual time pass."""
+    await asyncio.sleep(time_ms / 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -236,7 +236,7 @@ class World:
         )
 
     async def create_topic(self, name: str, *, partitions: int = 1, **configs: str) -> None:
-        """Create a topic that this broker leads; ``_`` in the name of a setting stands for ``.``."""
+        """Create a topic that this broker leads; settings have ``_`` in their names for ``.``."""
         number = len(self.image.topic_names) + self.image.metadata_offset
         topic = TopicImage(
             topic_id=TopicId(UUID(int=number)),
@@ -315,6 +315,13 @@ class World:
         await self.flusher.barrier()
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop turn until the condition holds; the test's time-out is the limit."""
+    # There is nothing to wait for: what the conditions look at belongs to the code under test.
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 def broker(broker_id: BrokerId, *, fenced: bool = False) -> BrokerImage:
     return BrokerImage(
         broker_id=broker_id,
@@ -381,4 +388,5 @@ __all__ = [
     "broker",
     "error_of",
     "partition",
+    "until",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
 from ottla.record.batch import CONTROL_BIT, HEADER_BYTES, RecordBatch, split_batches, with_header
@@ -80,7 +81,7 @@ class UnopenedWorld:
 
     log: PartitionLog
 
-    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: int) -> None:
+    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: Any) -> None:
         self.disk = SimulatedDisk(seed=1) if disk is None else disk
         self.config = replace(LogConfig(index_interval_bytes=200), **settings)
         self.recovery_point = 0
@@ -137,7 +138,7 @@ class UnopenedWorld:
 
     def epochs(self) -> list[tuple[int, int]]:
         """The leader epochs: (epoch, start offset)."""
-        return [tuple(entry) for entry in self.log.leader_epochs.entries]
+        return [(entry.epoch, entry.start_offset) for entry in self.log.leader_epochs.entries]
 
     def segment_bases(self) -> list[int]:
         """The base offsets of the segments, from the names of their files."""
@@ -161,7 +162,7 @@ class UnopenedWorld:
 class World(UnopenedWorld):
     """The same, opened for the first time."""
 
-    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: int) -> None:
+    def __init__(self, disk: SimulatedDisk | None = None, /, **settings: Any) -> None:
         super().__init__(disk, **settings)
         self.log = self.open(clean=False)
 

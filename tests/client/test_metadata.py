@@ -1,0 +1,158 @@
+"""The picture of the cluster is fetched when needed, shared, and replaced when it is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ottla.client.connections import Connections
+from ottla.client.metadata import MetadataCache, PartitionLeader
+from ottla.client.settings import ConnectionSettings
+from ottla.model.errors import OttlaError, UnknownTopicOrPartitionError
+from ottla.model.ids import TopicPartition
+from tests.client.fake_broker import FakeCluster
+from tests.client.waiting import until
+
+
+def settings(cluster: FakeCluster, **options: object) -> ConnectionSettings:
+    return ConnectionSettings(
+        **{  # type: ignore[arg-type]
+            "bootstrap_servers": cluster.bootstrap,
+            "retry_backoff_ms": 2,
+            "retry_backoff_max_ms": 10,
+            **options,
+        }
+    )
+
+
+class Known:
+    """A metadata cache with its task, and a count of its pictures."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.updates = 0
+        self.connections = Connections(settings)
+        self.cache = MetadataCache(
+            self.connections, settings, create_topics=False, on_update=self.count
+        )
+
+    def count(self) -> None:
+        self.updates += 1
+
+
+@pytest.fixture
+async def known(trio: FakeCluster) -> AsyncIterator[Known]:
+    """Connected to three brokers."""
+    known = Known(settings(trio))
+    await known.cache.connect()
+    task = asyncio.ensure_future(known.cache.run())
+    yield known
+    task.cancel()
+    await asyncio.wait([task])
+    await known.connections.close()
+
+
+async def test_first_picture_names_the_brokers_and_no_topics(known: Known) -> None:
+    picture = known.cache.picture
+
+    assert (picture.cluster_id, sorted(picture.brokers), dict(picture.topics)) == (
+        "fake",
+        [1, 2, 3],
+        {},
+    )
+
+
+async def test_topic_is_looked_up_when_it_is_first_asked_for(known: Known) -> None:
+    topic = await known.cache.topic("web", timeout_ms=1_000)
+
+    assert topic.partitions == tuple(PartitionLeader(number, 0) for number in (1, 2, 3))
+
+
+async def test_topic_that_is_known_costs_no_call(trio: FakeCluster, known: Known) -> None:
+    await known.cache.topic("web", timeout_ms=1_000)
+    await known.cache.topic("web", timeout_ms=1_000)
+
+    assert trio.calls["GetMetadata"] == 1
+
+
+async def test_those_who_ask_at_the_same_time_share_an_answer(
+    trio: FakeCluster, known: Known
+) -> None:
+    await asyncio.gather(*(known.cache.topic("web", timeout_ms=1_000) for _ in range(20)))
+
+    assert trio.calls["GetMetadata"] == 1
+
+
+async def test_new_picture_shows_a_leader_that_moved(trio: FakeCluster, known: Known) -> None:
+    await known.cache.topic("web", timeout_ms=1_000)
+    trio.move_leader("web", 0, to=3)
+    known.cache.request_refresh()
+
+    partition = TopicPartition("web", 0)
+    await until(lambda: known.cache.picture.leader_of(partition) == PartitionLeader(3, 1))
+
+
+async def test_refreshing_survives_brokers_that_are_down(trio: FakeCluster, known: Known) -> None:
+    await known.cache.topic("web", timeout_ms=1_000)
+    await trio.stop()
+    known.cache.request_refresh()
+    updates = known.updates
+    await asyncio.sleep(0.02)
+    await trio.start()
+
+    await until(lambda: known.updates > updates)
+
+
+async def test_broker_that_keeps_misleading_is_not_asked_without_pause(
+    trio: FakeCluster, known: Known
+) -> None:
+    for _ in range(200):
+        known.cache.request_refresh()
+        await asyncio.sleep(0)
+
+    assert trio.calls["DescribeCluster"] < 20
+
+
+async def test_topic_that_does_not_exist_is_forgotten_again(known: Known) -> None:
+    with pytest.raises(UnknownTopicOrPartitionError, match="'nowhere' does not exist"):
+        await known.cache.topic("nowhere", timeout_ms=200)
+    known.cache.request_refresh()
+    updates = known.updates
+    await until(lambda: known.updates > updates)
+
+    assert "nowhere" not in known.cache.picture.topics
+
+
+async def test_topic_that_appears_in_time_is_found(trio: FakeCluster, known: Known) -> None:
+    waiting = asyncio.ensure_future(known.cache.topic("late", timeout_ms=5_000))
+    await until(lambda: trio.calls["GetMetadata"] >= 2)
+    trio.create("late")
+
+    assert len((await waiting).partitions) == 1
+
+
+async def test_reason_why_a_partition_has_no_leader_is_told(
+    trio: FakeCluster, known: Known
+) -> None:
+    await known.cache.topic("web", timeout_ms=1_000)
+    trio.topics["web"][1].leader = -1
+    known.cache.request_refresh()
+    await until(lambda: known.cache.picture.leader_of(TopicPartition("web", 1)) is None)
+
+    picture = known.cache.picture
+    assert picture.available_partitions("web") == [0, 2]
+    assert "no leader" in str(picture.why_no_leader(TopicPartition("web", 1)))
+    assert "no partition 3" in str(picture.why_no_leader(TopicPartition("web", 3)))
+
+
+async def test_hanging_broker_leaves_time_for_the_others(trio: FakeCluster) -> None:
+    trio.speaks.clear()
+    known = Known(settings(trio, connect_timeout_ms=300))
+
+    with pytest.raises(OttlaError, match=r"within 0\.3 s"):
+        await known.cache.connect()
+
+    assert trio.calls["DescribeCluster"] >= 3
+    trio.speaks.set()
+    await known.connections.close()

@@ -1,0 +1,221 @@
+"""What the metadata log says of this broker's partitions is carried out, and only then shown."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from ottla.model.errors import (
+    NotLeaderOrFollowerError,
+    StorageError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import NO_BROKER, TopicId, TopicPartition
+from ottla.model.image import TopicImage
+from tests.cluster.world import (
+    DIRECTORY,
+    ME,
+    OTHER,
+    SlowDisk,
+    World,
+    batch,
+    broker,
+    partition,
+)
+
+WEB_0 = TopicPartition("web", 0)
+
+
+@pytest.fixture
+async def restarted(world: World) -> AsyncIterator[World]:
+    """The same disk after the power failed, with one record in ``web-0``; not started yet."""
+    await world.appended(batch(b"kept"))
+    world.disk.crash()
+    again = World(disk=world.disk)
+    again.image = replace(
+        again.image, topics=world.image.topics, topic_names=world.image.topic_names
+    )
+    yield again
+    await again.stop()
+
+
+async def test_new_topic_can_be_used_once_its_image_is_seen(world: World) -> None:
+    await world.create_topic("orders", partitions=3)
+
+    for number in range(3):
+        assert (await world.appended(name="orders", number=number)).base_offset == 0
+
+
+async def test_logs_of_new_partitions_survive_a_crash_at_once(world: World) -> None:
+    world.disk.crash()
+
+    assert world.disk.exists(DIRECTORY / "web-0" / "partition.metadata")
+
+
+async def test_only_partitions_with_a_replica_here_are_hosted(world: World) -> None:
+    parts = (partition((OTHER,), leader=OTHER), partition((OTHER, ME), leader=OTHER))
+    topic = TopicImage(topic_id=TopicId(UUID(int=99)), name="x", partitions=parts, configs={})
+
+    await world.put_topic(topic)
+
+    assert [tp for tp in world.replicas.partitions if tp.topic == "x"] == [TopicPartition("x", 1)]
+
+
+async def test_partition_of_another_leader_is_hosted_and_not_led(world: World) -> None:
+    await world.change_partition("web", 0, replicas=(OTHER, ME), leader=OTHER)
+
+    with pytest.raises(NotLeaderOrFollowerError, match="broker 2 does"):
+        world.replicas.led(WEB_0)
+
+
+async def test_partition_without_a_leader_is_not_led(world: World) -> None:
+    await world.change_partition("web", 0, leader=NO_BROKER)
+
+    with pytest.raises(NotLeaderOrFollowerError):
+        world.replicas.led(WEB_0)
+
+
+async def test_new_epoch_begins_a_new_reign(world: World) -> None:
+    await world.appended()
+    await world.change_partition("web", 0, leader_epoch=7)
+
+    await world.appended()
+
+    entries = world.partition().log.leader_epochs.entries
+    assert [tuple(entry) for entry in entries] == [(0, 0), (7, 1)]
+
+
+async def test_high_watermark_is_kept_from_one_reign_to_the_next(world: World) -> None:
+    await world.appended()
+    await world.change_partition("web", 0, leader=NO_BROKER)
+
+    kept = world.partition().high_watermark
+    await world.change_partition("web", 0, leader=ME)
+
+    assert (kept, world.partition().high_watermark) == (1, 1)
+
+
+async def test_added_partitions_are_made(world: World) -> None:
+    topic = world.image.topics["web"]
+
+    await world.put_topic(replace(topic, partitions=(*topic.partitions, partition())))
+
+    assert (await world.appended(number=2)).base_offset == 0
+
+
+async def test_altered_settings_reach_the_log(world: World) -> None:
+    await world.alter_topic("web", retention_ms="5")
+
+    assert world.partition().log.config.retention_ms == 5
+    assert world.partition("web", 1).settings is world.partition().settings
+
+
+async def test_altered_write_caching_commits_what_waits_for_the_disk(world: World) -> None:
+    world.disk.hold()
+    pending = world.begin(("web", 0, batch()))
+
+    await world.alter_topic("web", write_caching="true")
+
+    assert pending.results() is not None
+
+
+async def test_image_that_concerns_no_partition_is_shown_at_once(world: World) -> None:
+    before = world.disk.operations
+
+    await world.publish()
+
+    assert world.disk.operations == before
+
+
+# --- Deletion ---------------------------------------------------------------------------
+
+
+async def test_deleted_topic_is_unknown_and_its_directory_is_set_aside(world: World) -> None:
+    await world.appended()
+
+    await world.delete_topic("web")
+
+    with pytest.raises(UnknownTopicOrPartitionError):
+        world.replicas.led(WEB_0)
+    names = world.disk.list(DIRECTORY)
+    assert "web-0" not in names
+    assert any(name.startswith("web-0.") and name.endswith("-delete") for name in names)
+    assert "web" not in world.counted.topics
+
+
+async def test_topic_created_again_under_its_name_begins_empty(world: World) -> None:
+    await world.appended()
+    again = replace(world.image.topics["web"], topic_id=TopicId(UUID(int=1234)))
+
+    await world.put_topic(again)
+
+    assert world.log_end() == 0
+    assert (await world.appended()).base_offset == 0
+
+
+async def test_files_of_a_deleted_topic_go_after_the_delay(world: World) -> None:
+    await world.delete_topic("web")
+    await world.maintenance.run_due()
+    early = [name for name in world.disk.list(DIRECTORY) if name.endswith("-delete")]
+
+    world.clock.passed_ms += 60_000
+    await world.maintenance.run_due()
+
+    assert len(early) == 2
+    assert not [name for name in world.disk.list(DIRECTORY) if name.endswith("-delete")]
+
+
+# --- The start ---------------------------------------------------------------------------
+
+
+async def test_records_are_there_after_a_crash(restarted: World) -> None:
+    await restarted.start()
+    await restarted.flushed()
+
+    assert restarted.partition().high_watermark == 1
+    assert (await restarted.appended()).base_offset == 1
+
+
+async def test_log_that_the_metadata_does_not_know_is_deleted(restarted: World) -> None:
+    restarted.image = replace(restarted.image, topics={}, topic_names={})
+
+    await restarted.start()
+
+    assert "web-0" not in restarted.disk.list(DIRECTORY)
+
+
+async def test_log_of_an_earlier_topic_of_the_same_name_is_replaced(restarted: World) -> None:
+    web = replace(restarted.image.topics["web"], topic_id=TopicId(UUID(int=777)))
+    restarted.image = replace(
+        restarted.image, topics={"web": web}, topic_names={web.topic_id: "web"}
+    )
+
+    await restarted.start()
+
+    assert restarted.log_end() == 0
+
+
+async def test_log_that_cannot_be_made_takes_its_partition_offline_alone(world: World) -> None:
+    world.disk.fail("append", errno.EIO, name_suffix="orders-0/partition.metadata.tmp")
+
+    await world.create_topic("orders", partitions=2)
+
+    with pytest.raises(StorageError, match="orders-0 is offline"):
+        world.replicas.led(TopicPartition("orders", 0))
+    assert world.replicas.led(TopicPartition("orders", 1)).is_leader
+
+
+async def test_broker_that_is_not_registered_leads_nothing() -> None:
+    world = World(disk=SlowDisk(seed=0))
+    await world.start()
+    await world.publish(brokers={OTHER: broker(OTHER)})
+
+    await world.create_topic("web")
+
+    with pytest.raises(NotLeaderOrFollowerError):
+        world.replicas.led(WEB_0)
+    await world.stop()
