@@ -175,6 +175,11 @@ class Consumer:
 
     async def __anext__(self) -> ConsumerRecord:
         """Return the next record; the iteration ends when the consumer is stopped."""
+        session = self._session
+        if session is not None:
+            record = session.fetcher.take_one()
+            if record is not None:
+                return record
         try:
             return await self.getone()
         except ClientClosedError:

@@ -179,6 +179,8 @@ class Fetcher:
         """Return one record that is in memory; a partition keeps its turn for a whole batch."""
         for _ in range(len(self._turns)):
             reader = self._turns[0]
+            if not reader.is_paused and (record := reader.take_next()) is not None:
+                return record
             records = self._take_from(reader, 1)
             if self._has_freed or not records:
                 self._turns.rotate(-1)
@@ -209,12 +211,12 @@ class Fetcher:
         await self._news.wait()
 
     def _take_from(self, reader: PartitionReader, records_max: int) -> list[ConsumerRecord]:
-        if reader.is_paused or not reader.has_buffered:
+        if reader.is_paused:
             return []
         buffered_bytes = reader.buffered_bytes
         records = reader.take(records_max)
         self._has_freed |= reader.buffered_bytes != buffered_bytes
-        if reader.blocked_by is not None:
+        if reader.blocked_by is not None and reader not in self._blocked:
             # It could not be decoded: fetching on would only bring what must not be handed out.
             self.route(reader)
         return records

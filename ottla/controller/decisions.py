@@ -56,7 +56,8 @@ class Decision(Generic[Response_co]):
         """Return the entries to propose, in order; mostly one, none if nothing is to change.
 
         Each is a batch with the next sequence, and with the version that the one before it makes
-        as its base. So they may be proposed at once: if one is refused, those after it are too.
+        as its base. They are to be proposed one after another, each once the one before it is
+        applied: were another batch applied in place of a refused one, the next would fit by chance.
         """
         return [
             encode_batch(

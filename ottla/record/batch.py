@@ -151,7 +151,7 @@ class RecordBatch:
     __slots__ = ("header", "view")
 
     def __init__(self, header: BatchHeader, view: memoryview) -> None:
-        assert header.size_bytes == len(view), (header, len(view))
+        assert BASE_BYTES + header.batch_length == len(view), (header, len(view))
         self.header = header
         self.view = view
 
@@ -163,7 +163,7 @@ class RecordBatch:
             CorruptMessageError: no whole batch of version 2 is there.
         """
         header = read_header(buffer, position)
-        end = position + header.size_bytes
+        end = position + BASE_BYTES + header.batch_length
         if end > len(buffer):
             raise CorruptMessageError(
                 f"the batch at byte {position} is {header.size_bytes} bytes long, but only "

@@ -12,7 +12,7 @@ somebody has looked at it: nothing is appended any more until the log is opened 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ottla.model.errors import OffsetOutOfRangeError, RecordListTooLargeError
 from ottla.model.ids import NO_TIMESTAMP_MS, LeaderEpoch, Offset
@@ -31,8 +31,7 @@ from ottla.storage.roll import roll
 from ottla.storage.segment_indexes import Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class Appended(NamedTuple):
     """What became of an append by the leader."""
 
     base_offset: Offset
@@ -48,15 +47,14 @@ class Appended:
 class _Write:
     """Batches on their way into one segment, with their final offsets."""
 
-    __slots__ = ("base_offset", "buffers", "end_offset", "epochs", "producing", "spans", "total")
+    __slots__ = ("base_offset", "buffers", "end_offset", "epochs", "producing", "size_bytes", "spans")
 
     def __init__(self, base_offset: int) -> None:
         self.base_offset = base_offset
         self.end_offset = base_offset
         self.buffers: list[Buffer] = []
+        self.size_bytes = 0
         self.spans: list[Span] = []
-        self.total = Span(base_offset - 1, 0, NO_TIMESTAMP_MS)
-        """All of them together."""
         self.producing: list[RecordBatch] = []
         """Those that the producers' states must hear of."""
         self.epochs: list[tuple[int, int]] = []
@@ -72,20 +70,25 @@ class _Write:
         if not self.epochs or self.epochs[-1][0] != leader_epoch:
             self.epochs.append((leader_epoch, self.end_offset))
         last_offset = self.end_offset + header.last_offset_delta
-        size_bytes = len(batch.view)
-        max_timestamp = header.max_timestamp
         if header.producer_id >= 0:
             final = header._replace(base_offset=self.end_offset)
             if final.is_control:
                 read_marker(batch)
             self.producing.append(RecordBatch(final, batch.view))
-        self.spans.append(Span(last_offset, size_bytes, max_timestamp))
+        size_bytes = len(batch.view)
+        self.size_bytes += size_bytes
+        self.spans.append(Span(last_offset, size_bytes, header.max_timestamp))
         self.end_offset = last_offset + 1
-        total = self.total
-        self.total = Span(
-            last_offset,
-            total.size_bytes + size_bytes,
-            max(total.max_timestamp_ms, max_timestamp),
+
+    def total(self) -> Span:
+        """Return what there is to know of all of them together; there is at least one."""
+        spans = self.spans
+        if len(spans) == 1:
+            return spans[0]
+        return Span(
+            spans[-1].last_offset,
+            self.size_bytes,
+            max(span.max_timestamp_ms for span in spans),
         )
 
 
@@ -99,10 +102,12 @@ def append(
     assert batches, "an append has batches"
     state.check_writable()
     fresh, earlier = batches, None
-    if any(batch.header.producer_id >= 0 for batch in batches):
-        fresh, earlier = _without_duplicates(state, batches)
-        if earlier is not None and not fresh:
-            return earlier
+    for batch in batches:
+        if batch.header.producer_id >= 0:
+            fresh, earlier = _without_duplicates(state, batches)
+            break
+    if earlier is not None and not fresh:
+        return earlier
     stamps = state.config.timestamp_type is TimestampType.LOG_APPEND_TIME
     if stamps:
         fresh = [with_log_append_time(batch, now_ms=now_ms) for batch in fresh]
@@ -110,9 +115,9 @@ def append(
     for batch in fresh:
         write.buffers += restamped(batch, base_offset=write.end_offset, leader_epoch=leader_epoch)
         write.add(batch, leader_epoch)
-    if write.total.size_bytes > state.config.segment_bytes:
+    if write.size_bytes > state.config.segment_bytes:
         raise RecordListTooLargeError(
-            f"{len(fresh)} batches of {write.total.size_bytes} bytes together do not fit into a "
+            f"{len(fresh)} batches of {write.size_bytes} bytes together do not fit into a "
             f"segment of {state.topic_partition}, which holds {state.config.segment_bytes} bytes; "
             "send fewer or smaller ones"
         )
@@ -170,7 +175,7 @@ def append_replicated(state: LogState, batches: Sequence[RecordBatch], *, now_ms
     _check_contiguous(state, batches)
     write = _Write(state.end_offset)
     for batch in batches:
-        if write.total.size_bytes + len(batch.view) > state.config.segment_bytes and write.spans:
+        if write.size_bytes + len(batch.view) > state.config.segment_bytes and write.spans:
             _write(state, write, now_ms=now_ms)
             write = _Write(state.end_offset)
         write.buffers.append(batch.view)
@@ -198,7 +203,7 @@ def _write(state: LogState, write: _Write, *, now_ms: int) -> None:
     """Write to the active segment, or to a new one, and take note of everything."""
     segment = state.segments.active
     try:
-        if not segment.has_room_for(write.total, now_ms=now_ms, config=state.config):
+        if not segment.has_room_for(write.total(), now_ms=now_ms, config=state.config):
             roll(state, now_ms=now_ms)
             segment = state.segments.active
         segment.append(write.buffers, write.spans, write.end_offset)

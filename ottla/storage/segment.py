@@ -153,6 +153,7 @@ class Segment:
         self.extent = Extent(self.base_offset, self.log.size)
         next_offset = self._catch_up()
         self.extent = Extent(next_offset, self.log.size)
+        self.positions.note(next_offset, self.log.size)
 
     def checked_indexes(self, *, cached_only: bool = False) -> SegmentIndexes:
         """Return the indexes, having looked at them once and made them anew if they are unsound.
@@ -248,8 +249,7 @@ class Segment:
         # Whatever else may fail comes before the log is touched.
         self.indexes.spill_if_due()
         self.log.append(buffers)
-        offset, position = self.extent
-        self.positions.note(offset, position)
+        position = self.extent.size_bytes
         for span in spans:
             self.indexes.note(span, position)
             position += span.size_bytes
@@ -269,6 +269,7 @@ class Segment:
         self.checked_indexes().truncate_to(next_offset)
         self.transactions.truncate_to(next_offset)
         self.positions = KnownPositions()
+        self.positions.note(next_offset, position)
         self.extent = Extent(next_offset, position)
         self._first_timestamp_ms = None
         self.log.truncate(position)

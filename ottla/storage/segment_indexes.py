@@ -15,6 +15,7 @@ from ottla.model.errors import CorruptMessageError
 from ottla.model.ids import NO_TIMESTAMP_MS
 from ottla.record.batch import HEADER_BYTES, BatchHeader, read_header
 from ottla.runtime.files import File, FileSystem
+from ottla.storage.entry_file import TAIL_ENTRIES
 from ottla.storage.batch_scan import read_bytes, walk_headers
 from ottla.storage.offset_index import OffsetIndex, OffsetPosition
 from ottla.storage.time_index import TimeIndex, TimestampOffset
@@ -36,6 +37,7 @@ class SegmentIndexes:
     __slots__ = (
         "_bytes_since_entry",
         "_largest",
+        "_noted_since_spill",
         "base_offset",
         "interval_bytes",
         "offset",
@@ -52,6 +54,7 @@ class SegmentIndexes:
         self.time = TimeIndex(directory, base_offset, file_system=file_system)
         self._largest: TimestampOffset | None = None
         self._bytes_since_entry = 0
+        self._noted_since_spill = 0
 
     def largest(self) -> TimestampOffset:
         """Return the largest timestamp in the segment, and the offset that ends its batch.
@@ -91,13 +94,16 @@ class SegmentIndexes:
         if self._bytes_since_entry > self.interval_bytes:
             self.offset.append(span.last_offset, position)
             self.time.append_if_later(largest)
+            self._noted_since_spill += 1
             self._bytes_since_entry = 0
         self._bytes_since_entry += span.size_bytes
 
     def spill_if_due(self) -> None:
         """Write the entries that wait in memory if there are many. :exc:`OSError`: they stay."""
-        self.offset.entries.spill_if_due()
-        self.time.entries.spill_if_due()
+        if self._noted_since_spill >= TAIL_ENTRIES:  # in neither index more than so many wait
+            self.offset.entries.spill()
+            self.time.entries.spill()
+            self._noted_since_spill = 0
 
     def finish(self) -> None:
         """Write everything: the segment is not appended to from here on. Does not sync."""

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ConfigsStub:
-    """Missing associated documentation comment in .proto file."""
+    """At most 1,000 resources a request (INVALID_ARGUMENT).
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -47,7 +48,8 @@ class ConfigsStub:
 
 
 class ConfigsServicer:
-    """Missing associated documentation comment in .proto file."""
+    """At most 1,000 resources a request (INVALID_ARGUMENT).
+    """
 
     def DescribeConfigs(self, request, context):
         """Every setting of each resource with its value, its default and where the value comes from.
@@ -86,7 +88,8 @@ def add_ConfigsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Configs:
-    """Missing associated documentation comment in .proto file."""
+    """At most 1,000 resources a request (INVALID_ARGUMENT).
+    """
 
     @staticmethod
     def DescribeConfigs(request,

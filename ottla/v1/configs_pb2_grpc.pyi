@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ConfigsStub:
+    """At most 1,000 resources a request (INVALID_ARGUMENT)."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -40,6 +42,8 @@ class ConfigsStub:
 
 @_typing.type_check_only
 class ConfigsAsyncStub(ConfigsStub):
+    """At most 1,000 resources a request (INVALID_ARGUMENT)."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     DescribeConfigs: _aio.UnaryUnaryMultiCallable[_configs_pb2.DescribeConfigsRequest, _configs_pb2.DescribeConfigsResponse]  # type: ignore[assignment]
     """Every setting of each resource with its value, its default and where the value comes from."""
@@ -49,6 +53,8 @@ class ConfigsAsyncStub(ConfigsStub):
     """
 
 class ConfigsServicer(metaclass=_abc_1.ABCMeta):
+    """At most 1,000 resources a request (INVALID_ARGUMENT)."""
+
     @_abc_1.abstractmethod
     def DescribeConfigs(
         self,

@@ -131,6 +131,17 @@ def test_retry_together_with_something_new_appends_only_that() -> None:
     assert values_in(world.log)[2:] == [(2, b"other"), (3, b"c")]
 
 
+def test_retry_that_comes_after_something_new_does_not_hide_it() -> None:
+    world = World()
+    sent = batch(b"a", producer=7, sequence=0)
+    world.append(sent)
+
+    appended = world.append(batch(b"new"), sent)
+
+    assert (appended.base_offset, appended.end_offset) == (1, 2)
+    assert values_in(world.log) == [(0, b"a"), (1, b"new")]
+
+
 def test_batches_of_one_producer_in_one_call_must_follow_each_other() -> None:
     world = World()
 
@@ -157,6 +168,9 @@ def test_control_batch_without_a_marker_is_refused_and_nothing_appended() -> Non
         world.append(batch(), with_header(header, plain.view[HEADER_BYTES:]))
 
     assert world.log.log_end_offset == 0
+    world.append(batch(b"good"))
+    assert values_in(world.log) == [(0, b"good")]
+    assert len(world.content(0, ".log")) == len(batch(b"good").view)
 
 
 # --- The follower ------------------------------------------------------------------------------

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from ottla.model.errors import OffsetOutOfRangeError
 from ottla.model.ids import Offset
-from tests.storage.world import DIRECTORY, EVERYTHING, NOW_MS, World, batch, values_in
+from ottla.simulation.disk import SimulatedCrash, SimulatedDisk
+from ottla.storage.cut_mark import CutMark
+from tests.storage.world import (
+    DIRECTORY,
+    EVERYTHING,
+    NOW_MS,
+    World,
+    batch,
+    batches_in,
+    values_in,
+)
 
 SMALL = {"segment_bytes": 400, "index_interval_bytes": 100}
 
@@ -83,8 +95,7 @@ def test_truncation_takes_the_recovery_point_back() -> None:
 
 def test_truncated_records_do_not_come_back_after_a_crash() -> None:
     for seed in range(20):
-        world = World(**SMALL)
-        world.disk._random.seed(seed)
+        world = World(SimulatedDisk(seed), **SMALL)
         world.append_each(20)
         world.log.flush()
         world.checkpoint()
@@ -95,10 +106,80 @@ def test_truncated_records_do_not_come_back_after_a_crash() -> None:
         assert offsets(world) == list(range(7))
 
 
+def test_segments_that_were_cut_off_do_not_come_back_in_place_of_new_ones() -> None:
+    for seed in range(60):
+        world = World(SimulatedDisk(seed), **SMALL)
+        world.append_each(20, size=2, epoch=1)
+        world.log.flush()
+        bases = world.segment_bases()
+        end = bases[1] + 2
+        world.log.truncate_to(Offset(end), now_ms=NOW_MS)
+        world.append_each(12, size=2, epoch=2)
+        assert world.segment_bases()[:3] == bases[:3]
+
+        world.crash()
+
+        epochs = [each.header.partition_leader_epoch for each in batches_in(world.log)]
+        assert set(epochs[:end]) == {1}
+        assert set(epochs[end:]) <= {2}
+
+
+def test_epochs_of_what_was_cut_off_and_lost_again_do_not_come_back() -> None:
+    for seed in range(20):
+        world = World(SimulatedDisk(seed))
+        world.append_each(5, epoch=1)
+        world.append_each(5, epoch=2)
+        world.log.flush()
+        world.log.truncate_to(Offset(3), now_ms=NOW_MS)
+        world.append_each(1, epoch=3)
+
+        world.crash()
+
+        assert world.epochs() in ([(1, 0)], [(1, 0), (3, 3)])
+
+
+def test_snapshot_of_what_was_cut_off_is_not_used_later() -> None:
+    world = World()
+    world.append_each(5)
+    lost = batch(b"p", producer=7, sequence=0)
+    world.append(lost)
+    world.append_each(4)
+    world.restart()  # which takes a snapshot at 10
+    world.log.truncate_to(Offset(5), now_ms=NOW_MS)
+    world.append_each(7)
+
+    world.log.truncate_to(Offset(11), now_ms=NOW_MS)
+
+    assert not world.append(lost).duplicate
+
+
+def test_second_cut_keeps_what_the_note_of_the_first_says() -> None:
+    world = World()
+    world.append_each(20)
+    world.log.truncate_to(Offset(10), now_ms=NOW_MS)
+    world.append_each(5)
+
+    world.log.truncate_to(Offset(12), now_ms=NOW_MS)
+
+    assert world.disk.read(DIRECTORY / "log-cut-checkpoint") == b"0\n2\n10 20\n0 0\n"
+
+
+def test_notes_of_two_cuts_are_as_careful_as_both() -> None:
+    first, second = CutMark(50, 100, 20, 30), CutMark(60, 80, 5, 40)
+
+    assert second.together_with(first) == CutMark(50, 100, 5, 40)
+
+
+def test_note_of_a_cut_limits_older_checkpoints_only() -> None:
+    mark = CutMark(50, 100, 20, 30)
+
+    assert [mark.recovery_point(offset) for offset in (10, 90)] == [10, 50]
+    assert [mark.log_start_offset(offset) for offset in (10, 25, 30, 31)] == [10, 20, 20, 31]
+
+
 def test_stale_checkpoint_is_not_believed_after_a_truncation() -> None:
     for seed in range(20):
-        world = World(**SMALL)
-        world.disk._random.seed(seed)
+        world = World(SimulatedDisk(seed), **SMALL)
         world.append_each(20)
         world.log.flush()
         world.checkpoint()
@@ -216,13 +297,44 @@ def test_epochs_of_deleted_records_are_forgotten() -> None:
 
 def test_deletion_that_a_crash_did_half_leaves_no_gap() -> None:
     for seed in range(40):
-        world = World(**SMALL)
-        world.disk._random.seed(seed)
+        world = World(SimulatedDisk(seed), **SMALL)
         world.append_each(30)
         written = values_in(world.log)
         world.log.flush()
         world.checkpoint()
         world.log.delete_records_before(Offset(world.segment_bases()[4]))
+
+        world.crash()
+
+        assert values_in(world.log) == written[offsets(world)[0] :]
+
+
+def test_deletion_that_a_crash_met_after_files_were_removed_leaves_no_gap() -> None:
+    for seed in range(60):
+        world = World(SimulatedDisk(seed), **SMALL)
+        world.append_each(30)
+        written = values_in(world.log)
+        world.log.flush()
+        world.checkpoint()
+        world.log.delete_records_before(Offset(world.segment_bases()[4])).remove()
+
+        world.crash()
+
+        assert values_in(world.log) == written[offsets(world)[0] :]
+
+
+def test_deletion_that_two_crashes_did_half_leaves_no_gap() -> None:
+    for seed in range(240):
+        world = World(SimulatedDisk(seed), **SMALL)
+        world.append_each(12)
+        written = values_in(world.log)
+        world.log.flush()
+        world.checkpoint()
+        world.log.delete_records_before(Offset(world.segment_bases()[2]))
+        world.disk.crash()
+        world.disk.crash_at_operation = world.disk.operations + 1 + seed % 8
+        with suppress(SimulatedCrash):
+            world.open(clean=False)
 
         world.crash()
 
@@ -236,7 +348,6 @@ def test_log_whose_start_is_beyond_what_a_crash_left_begins_there() -> None:
     world.append_each(3)
     world.log.delete_records_before(Offset(6))
     world.log_start = 6
-    world.disk.seed = 3
     world.log.abandon()
     path = world.file(0, ".log")
     world.disk.open(path).truncate(len(world.disk.read(path)) // 2)
@@ -268,10 +379,22 @@ def test_log_that_starts_anew_holds_nothing(offset: int) -> None:
     assert values_in(world.log) == [(offset, b"p")]
 
 
+def test_epochs_of_before_a_new_start_do_not_come_back_after_a_crash() -> None:
+    for seed in range(20):
+        world = World(SimulatedDisk(seed))
+        world.append_each(5, epoch=4)
+        world.log.flush()
+        world.log.start_at(Offset(500), now_ms=NOW_MS)
+
+        world.crash()
+
+        assert world.log.log_end_offset == 500
+        assert world.epochs() == []
+
+
 def test_new_start_survives_a_crash_whatever_the_checkpoints_say() -> None:
     for seed in range(20):
-        world = World(**SMALL)
-        world.disk._random.seed(seed)
+        world = World(SimulatedDisk(seed), **SMALL)
         world.append_each(20)
         world.log.delete_records_before(Offset(15))
         world.log.flush()

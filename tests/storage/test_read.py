@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from random import Random
+from struct import iter_unpack, pack
 
 import pytest
 
 from ottla.model.errors import OffsetOutOfRangeError
 from ottla.model.ids import Offset
 from ottla.record.batch import split_batches
-from tests.storage.world import EVERYTHING, World, batch, batches_in, values_in
+from tests.storage.world import EVERYTHING, NOW_MS, World, batch, batches_in, values_in
 
 END = Offset(1 << 60)
 
@@ -105,6 +106,36 @@ def test_read_of_cold_bytes_says_so_instead_of_waiting(world: World) -> None:
 
     assert cold is None
     assert warm == waiting
+
+
+def test_positions_of_before_a_truncation_are_forgotten(world: World) -> None:
+    world.log.truncate_to(Offset(2), now_ms=NOW_MS)
+    world.append(batch(*[b"v"] * 8))
+
+    assert offsets_read(world, 5) == [(2, 9)]
+    assert offsets_read(world, 6) == [(2, 9)]
+
+
+def test_index_entry_that_points_into_a_record_misleads_nobody() -> None:
+    world = World(index_interval_bytes=100)
+    for number in range(12):
+        hidden = bytes(batch(b"not in the log").view)
+        world.append(batch(hidden if number == 6 else b"v" * len(hidden)))
+    before = values_in(world.log)
+    world.restart()
+    log, path = world.content(0, ".log"), world.file(0, ".index")
+    inside = log.index(bytes(batch(b"not in the log").view))
+    entries = list(iter_unpack(">ii", world.disk.read(path)))
+    wrong = [(offset, inside if offset == 6 else position) for offset, position in entries]
+    file = world.disk.open(path)
+    file.truncate(0)
+    file.append([b"".join(pack(">ii", *entry) for entry in wrong)])
+
+    for offset in range(12):
+        for max_bytes in (1, 500, 1_300):
+            offsets = offsets_read(world, offset, max_bytes=max_bytes)
+            assert offsets[0] == (offset, offset)
+    assert values_in(world.log, max_bytes=500) == before
 
 
 def test_reader_never_sees_past_the_end_offset_it_gives(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ottla.model.ids import Offset
+from ottla.simulation.disk import SimulatedDisk
 from tests.storage.world import DIRECTORY, NOW_MS, World, batch, marker, values_in
 
 SMALL = {"segment_bytes": 800, "index_interval_bytes": 100}
@@ -34,6 +35,21 @@ def test_clean_restart_finds_everything_as_it_was() -> None:
     assert world.log.recovery.segments_scanned == 0
     assert world.log.recovery_point == world.log.log_end_offset
     assert world.append(batch(b"p", producer=7, sequence=0), epoch=2).duplicate
+
+
+def test_power_failure_after_a_clean_stop_changes_nothing() -> None:
+    for seed in range(20):
+        world = World(SimulatedDisk(seed), **SMALL)
+        world.append_each(30)
+        world.log.close()
+        world.checkpoint()
+        files = {name: world.disk.read(DIRECTORY / name) for name in world.disk.list(DIRECTORY)}
+
+        world.disk.crash()
+
+        assert files == {
+            name: world.disk.read(DIRECTORY / name) for name in world.disk.list(DIRECTORY)
+        }
 
 
 def test_clean_restart_of_an_empty_log() -> None:
@@ -115,6 +131,51 @@ def test_garbled_last_batch_is_truncated_on_recovery() -> None:
     assert world.log.log_end_offset == 4
     assert world.log.recovery.cut is not None
     assert "checksum" in world.log.recovery.cut.reason
+
+
+@pytest.mark.parametrize("byte", [0, 7, 8, 11, 16, 21, 26])
+def test_wrong_header_of_the_last_batch_is_truncated(byte: int) -> None:
+    world = World()
+    world.append_each(5)
+    world.log.abandon()
+    world.disk.flip_bit(world.file(0, ".log"), len(world.content(0, ".log")) // 5 * 4 + byte)
+
+    world.log = world.open(clean=False)
+
+    assert world.log.log_end_offset == 4
+
+
+def test_what_recovery_found_is_not_taken_for_durable() -> None:
+    world = World()
+    world.append_each(5)
+
+    world.kill()
+
+    assert world.log.recovery_point == 0
+    assert world.log.flush() == 5
+    world.crash()
+    assert world.log.log_end_offset == 5
+
+
+def test_indexes_that_recovery_made_are_durable_with_the_next_flush() -> None:
+    steady, killed = World(**SMALL), World(**SMALL)
+    for world in (steady, killed):
+        for number in range(60):
+            world.append(batch(at_ms=NOW_MS + number))
+    killed.log.abandon()
+    for name in killed.disk.list(DIRECTORY):
+        if name.endswith("index"):
+            killed.disk.remove(DIRECTORY / name)
+    killed.log = killed.open(clean=False)
+    killed.log.flush()
+    killed.checkpoint()
+
+    killed.crash()
+
+    assert killed.log.recovery.segments_scanned == 1
+    for base_offset in killed.segment_bases()[:-1]:
+        for suffix in (".index", ".timeindex"):
+            assert killed.content(base_offset, suffix) == steady.content(base_offset, suffix)
 
 
 def test_zeros_where_a_batch_should_be_are_truncated() -> None:
@@ -264,6 +325,19 @@ def test_lost_or_damaged_epochs_are_found_again_in_the_batches(content: bytes | 
     world.log = world.open(clean=True)
 
     assert world.epochs() == [(1, 0), (4, 20)]
+
+
+def test_epochs_without_a_single_segment_are_not_believed() -> None:
+    world = World()
+    world.append_each(5)
+    world.log.flush()
+    world.log.abandon()
+    world.disk.remove(world.file(0, ".log"))
+    world.log_start = 3
+
+    world.log = world.open(clean=False)
+
+    assert world.epochs() == []
 
 
 def test_damaged_snapshot_is_made_up_for_by_reading_the_log() -> None:

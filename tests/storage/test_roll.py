@@ -59,6 +59,18 @@ def test_age_of_a_segment_is_known_after_a_restart() -> None:
     assert world.segment_bases() == [0, 1]
 
 
+def test_age_of_a_truncated_segment_goes_by_its_new_first_record() -> None:
+    world = World(segment_ms=HOUR_MS)
+    world.append(batch(at_ms=NOW_MS))
+    world.append(batch(at_ms=NOW_MS))
+    world.log.truncate_to(Offset(0), now_ms=NOW_MS)
+
+    world.append(batch(at_ms=NOW_MS + 5 * HOUR_MS))
+    world.append(batch(at_ms=NOW_MS + 6 * HOUR_MS))
+
+    assert world.segment_bases() == [0]
+
+
 def test_full_offset_index_closes_the_segment() -> None:
     world = World(index_interval_bytes=0, segment_index_bytes=5 * 8)
 
