@@ -121,6 +121,7 @@ class Consumer(BlockingClient):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on at ``offset``; raises as :meth:`ottla.client.Consumer.seek`."""
         self._call_nowait(self._consumer.seek, partition, offset)
+        self._waiting.pop(TopicPartition(*partition), None)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Read on at the first record; of all assigned partitions if none are named."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from ottla.client.addresses import Address
@@ -76,7 +77,16 @@ def _described_by_broker(trailer: Iterable[Any]) -> OttlaError | None:
     # Pairs of a key and, for "-bin" keys, bytes; gRPC's types say less than that.
     for key, value in trailer:
         if key == _DETAILS_KEY and isinstance(value, bytes):
-            for detail in status_pb2.Status.FromString(value).details:
-                if detail.Is(types_pb2.Error.DESCRIPTOR):
-                    return error_from_message(types_pb2.Error.FromString(detail.value))
+            try:
+                return _first_error(value)
+            except DecodeError:
+                # A proxy's, perhaps. The status itself still says something.
+                return None
+    return None
+
+
+def _first_error(details: bytes) -> OttlaError | None:
+    for detail in status_pb2.Status.FromString(details).details:
+        if detail.Is(types_pb2.Error.DESCRIPTOR):
+            return error_from_message(types_pb2.Error.FromString(detail.value))
     return None

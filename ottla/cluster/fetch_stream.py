@@ -75,6 +75,7 @@ class BrokerFetchStream:
         self._cursors: dict[TopicPartition, _Cursor] = {}
         self._ready: deque[_Cursor] = deque()
         self._credit_bytes = 0
+        self._credit_has_ended = False
         self._closed = False
         self._changed = asyncio.Event()
 
@@ -126,6 +127,11 @@ class BrokerFetchStream:
         self._credit_bytes = total
         self._changed.set()
 
+    def end_of_credit(self) -> None:
+        """No more is granted: :meth:`responses` ends when what there is has been used up."""
+        self._credit_has_ended = True
+        self._changed.set()
+
     def close(self) -> None:
         """Stop; :meth:`responses` ends."""
         self._closed = True
@@ -133,6 +139,10 @@ class BrokerFetchStream:
         self._changed.set()
 
     # --- Reading ---
+
+    @property
+    def _is_used_up(self) -> bool:
+        return self._credit_has_ended and self._credit_bytes <= 0
 
     async def responses(self) -> AsyncIterator[list[Fetched]]:
         """Yield what each response carries, until :meth:`close`.
@@ -150,6 +160,8 @@ class BrokerFetchStream:
                     raise self._gate.refusal()
                 if collected:
                     yield collected
+                elif self._is_used_up:
+                    break
         finally:
             stopping.cancel()
             self.close()
@@ -159,7 +171,7 @@ class BrokerFetchStream:
         collected: list[Fetched] = []
         size_bytes = 0
         deadline_ms: int | None = None
-        while not self._closed and not self._gate.is_closing:
+        while not (self._closed or self._gate.is_closing or self._is_used_up):
             self._changed.clear()
             size_bytes += await self._fill(collected, size_bytes)
             if collected:

@@ -13,6 +13,9 @@ Rules
 -----
 * A request made after an append covers it: the flag ``flush_requested`` is cleared *before*
   the log is synced, so an append that comes in between asks again.
+* A round is of those who wait when it begins. What comes while the disk works is for the next one:
+  under steady load the queue never is empty, and results would wait for a round without an end
+  (four busy partitions: 21 syncs and 117 ms a round instead of 4 syncs and 2 ms).
 * Results of a round come back in one callback on the event loop, in the order of the requests.
 * A log is asked for its flush on the flusher's thread only, and never after :meth:`Flusher.barrier`
   returned for a log whose requests had stopped; then it may be closed.
@@ -33,8 +36,8 @@ from ottla.cluster.instruments import Instruments
 from ottla.model.errors import StorageError
 from ottla.model.ids import Offset
 
-LOGS_PER_ROUND_MAX: Final = 1_000
-"""A round ends here even if more logs wait, so that the first of them hear of it."""
+REQUESTS_PER_ROUND_MAX: Final = 1_000
+"""A round ends here even if more wait, so that the first of them hear of it."""
 
 
 class Flushable(Protocol):
@@ -119,11 +122,12 @@ class Flusher:
             pass
 
     def _round(self) -> bool:
-        """Wait for a request, serve it and those behind it; false when one of them says stop."""
+        """Wait for a request, serve it and those behind it now; false when one says stop."""
         finished: list[Callable[[], None]] = []
         logs = 0
         started = 0.0
         request = self._requests.get()
+        waiting = min(self._requests.qsize(), REQUESTS_PER_ROUND_MAX - 1)
         while True:
             if request is None:
                 break
@@ -133,12 +137,10 @@ class Flusher:
                 started = started or time.perf_counter()
                 logs += 1
                 finished.append(_flush(request))
-            if logs == LOGS_PER_ROUND_MAX:
+            if not waiting:
                 break
-            try:
-                request = self._requests.get_nowait()
-            except queue.Empty:
-                break
+            waiting -= 1
+            request = self._requests.get_nowait()  # nobody else takes from the queue
         seconds = time.perf_counter() - started if logs else 0.0
         self._loop.call_soon_threadsafe(self._arrive, _Round(finished, logs, seconds))
         return request is not None

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from ottla.cluster.partition import Partition
@@ -44,7 +45,8 @@ from ottla.model.limits import (
     PRODUCE_TIMEOUT_MAX_MS,
     WAITERS_MAX,
 )
-from ottla.record.batch import split_batches
+from ottla.record.batch import RecordBatch, crc_matches, split_batches
+from ottla.record.compression import Codec
 from ottla.record.rewriting import recompressed
 from ottla.record.validation import check_client_batch
 from ottla.replication.leader import ACKS_ALL
@@ -114,6 +116,21 @@ class BrokerProduceService:
         self._commits = commits
         self._clock = clock
 
+    def needs_preparation(self, partitions: Sequence[PartitionToAppend]) -> bool:
+        """Whether a partition recompresses; see :class:`ottla.cluster.services.ProduceService`."""
+        return any(self._codec_of(part) is not None for part in partitions)
+
+    async def prepare(self, partitions: Sequence[PartitionToAppend]) -> list[PartitionToAppend]:
+        """Recompress on a thread; see :class:`ottla.cluster.services.ProduceService`."""
+        wanted = [(part, self._codec_of(part)) for part in partitions]
+        return await asyncio.to_thread(lambda: [_prepared(part, codec) for part, codec in wanted])
+
+    def _codec_of(self, part: PartitionToAppend) -> Codec | None:
+        try:
+            return self._partitions.led(part.topic_partition).settings.codec
+        except OttlaError:
+            return None  # begin_produce says so to whom it concerns
+
     def begin_produce(
         self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
     ) -> PendingAppend:
@@ -168,6 +185,8 @@ class BrokerProduceService:
     def _append(
         self, part: PartitionToAppend, acks: int, wall_ms: int
     ) -> tuple[Partition, PartitionAppended]:
+        if part.refusal is not None:
+            raise part.refusal
         partition = self._partitions.led(part.topic_partition)
         settings = partition.settings
         batches = split_batches(part.batches)
@@ -175,12 +194,12 @@ class BrokerProduceService:
             raise InvalidRecordError(
                 f"the request has nothing to append to {part.topic_partition}; send a batch"
             )
+        if settings.codec is not None:
+            batches = _in_codec(batches, settings.codec)
         records = 0
         for batch in batches:
             check_client_batch(batch, settings.rules, now_ms=wall_ms)
             records += batch.header.record_count
-        if settings.codec is not None:
-            batches = [recompressed(batch, settings.codec) for batch in batches]
         appended = partition.append(batches, acks=acks)
         if not appended.duplicate:
             partition.instruments.appended(
@@ -225,6 +244,31 @@ class _Acknowledgement:
             f"the records are in the log of {partition.topic_partition} but were not committed "
             f"within {self._timeout_ms} ms; they may still be"
         )
+
+
+def _prepared(part: PartitionToAppend, codec: Codec | None) -> PartitionToAppend:
+    """Recompress what was sent for one partition, if it can be; on a thread."""
+    if codec is None or part.refusal is not None:
+        return part
+    try:
+        batches = _in_codec(split_batches(part.batches), codec)
+    except OttlaError:
+        return part
+    return replace(part, batches=b"".join(batch.view for batch in batches))
+
+
+def _in_codec(batches: Sequence[RecordBatch], codec: Codec) -> list[RecordBatch]:
+    """Recompress batches that are not compressed by ``codec``.
+
+    They are checked afterwards, as they are then. So one that does not have its checksum must not
+    be given a right one.
+    """
+    return [
+        batch
+        if batch.header.codec is codec or not crc_matches(batch)
+        else recompressed(batch, codec)
+        for batch in batches
+    ]
 
 
 def check_partitions(partitions: Sequence[TopicPartition]) -> None:

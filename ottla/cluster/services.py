@@ -17,7 +17,7 @@ Sizes are bytes, times are milliseconds, end offsets are exclusive.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
@@ -45,6 +45,8 @@ class PartitionToAppend:
 
     topic_partition: TopicPartition
     batches: Buffer
+    refusal: OttlaError | None = None
+    """Why the door could make no batch of what the client sent; it is this partition's result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class PendingProduce(Protocol):
 
 class ProduceService(Protocol):
     """Appends batches."""
+
+    def needs_preparation(self, partitions: Sequence[PartitionToAppend]) -> bool:
+        """Whether :meth:`prepare` would save :meth:`begin_produce` work that takes long."""
+
+    async def prepare(self, partitions: Sequence[PartitionToAppend]) -> list[PartitionToAppend]:
+        """Do on a thread what takes long: recompress for topics that say so.
+
+        What cannot be prepared is returned as it is; :meth:`begin_produce` says why.
+        """
 
     def begin_produce(
         self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
@@ -129,8 +140,11 @@ class FetchStream(Protocol):
     def grant(self, credit_bytes: int) -> None:
         """Allow that many more bytes; :exc:`InvalidRequestError` if negative or too many."""
 
+    def end_of_credit(self) -> None:
+        """No more is granted: :meth:`responses` ends when what there is has been used up."""
+
     def responses(self) -> AsyncIterator[list[PartitionFetched | FetchFailed]]:
-        """What each response carries, as it becomes readable and credit allows. Endless."""
+        """What each response carries, as it becomes readable and credit allows."""
 
     def close(self) -> None:
         """Stop; :meth:`responses` ends."""
@@ -146,8 +160,11 @@ class FetchService(Protocol):
         max_wait_ms: int,
         min_bytes: int,
         max_bytes: int,
+        waited: Callable[[float], None] = ...,
     ) -> list[PartitionFetched | FetchFailed]:
         """Read once, waiting for ``min_bytes``; 0 means the default for each number but the wait.
+
+        ``waited`` is told for how many seconds nothing was done because the client said so.
 
         Raises:
             InvalidRequestError: too many partitions, one named twice, a number out of range.

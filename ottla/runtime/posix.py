@@ -85,11 +85,10 @@ class PosixFile:
             if self._trailing:
                 os.ftruncate(descriptor, self._size)
                 self._trailing = False
-            try:
-                self._size += _write(descriptor, buffers, self._size)
-            except OSError:
-                self._cut_trailing(descriptor)
-                raise
+            self._size += _write(descriptor, buffers, self._size)
+        except OSError:
+            self._cut_trailing(descriptor)
+            raise
         finally:
             self._give_back()
 

@@ -47,7 +47,15 @@ class Appended(NamedTuple):
 class _Write:
     """Batches on their way into one segment, with their final offsets."""
 
-    __slots__ = ("base_offset", "buffers", "end_offset", "epochs", "producing", "size_bytes", "spans")
+    __slots__ = (
+        "base_offset",
+        "buffers",
+        "end_offset",
+        "epochs",
+        "producing",
+        "size_bytes",
+        "spans",
+    )
 
     def __init__(self, base_offset: int) -> None:
         self.base_offset = base_offset
@@ -123,9 +131,9 @@ def append(
         )
     _write(state, write, now_ms=now_ms)
     return Appended(
-        base_offset=Offset(write.base_offset) if earlier is None else earlier.base_offset,
-        end_offset=Offset(write.end_offset),
-        log_append_time_ms=now_ms if stamps else NO_TIMESTAMP_MS,
+        Offset(write.base_offset) if earlier is None else earlier.base_offset,
+        Offset(write.end_offset),
+        now_ms if stamps else NO_TIMESTAMP_MS,
         duplicate=False,
     )
 

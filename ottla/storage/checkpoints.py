@@ -56,6 +56,8 @@ class OffsetCheckpoint:
         self._file_system = file_system
         self._path = path
         self._written: bytes | None = None
+        self._offsets: dict[TopicPartition, Offset] = {}
+        """What the file says, as far as it was read or written here."""
 
     @property
     def path(self) -> Path:
@@ -72,10 +74,11 @@ class OffsetCheckpoint:
             return {}
         content = self._file_system.read(self._path)
         try:
-            return dict(decode_lines(content, _as_offset))
+            self._offsets = dict(decode_lines(content, _as_offset))
         except ValueError as error:
             remedy = "it can be removed; what it says is then found out by reading the logs"
             raise DamagedCheckpointError(self._path, str(error), remedy) from None
+        return dict(self._offsets)
 
     def write(self, offsets: Mapping[TopicPartition, Offset]) -> None:
         """Replace the file, durably; does nothing if it was last written with the same offsets.
@@ -89,6 +92,17 @@ class OffsetCheckpoint:
         if content != self._written:
             self._file_system.replace(self._path, content)
             self._written = content
+            self._offsets = dict(offsets)
+
+    def forget(self, topic_partition: TopicPartition) -> None:
+        """Take one partition out of the file, durably, if it is in it.
+
+        Waits for the disk then. Raises :exc:`OSError`; the old file is there then.
+        """
+        if topic_partition in self._offsets:
+            rest = dict(self._offsets)
+            del rest[topic_partition]
+            self.write(rest)
 
 
 def _as_offset(words: Sequence[str]) -> tuple[TopicPartition, Offset]:

@@ -65,6 +65,17 @@ class DirectoryCheckpoints:
         """Let nothing of this partition live on in one that comes to have its name."""
         self._found.pop(topic_partition, None)
 
+    def erase(self, topic_partition: TopicPartition) -> None:
+        """Forget a partition, and take it out of the files, durably, where they name it.
+
+        A new log gets its name. A crash must not find the old offsets and take the new log for
+        damaged, or for deleted up to there. Waits for the disk if there is something to erase;
+        raises :exc:`OSError`.
+        """
+        self.forget(topic_partition)
+        for file in self._files:
+            file.forget(topic_partition)
+
     def write(
         self, present: Mapping[TopicPartition, PartitionOffsets], *, kept: Iterable[TopicPartition]
     ) -> None:

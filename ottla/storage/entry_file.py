@@ -57,7 +57,7 @@ class EntryFile:
     @property
     def size_bytes(self) -> int:
         """What the file has, or will have once everything is written."""
-        written, tail = self._loaded()
+        written, tail = self._state or self._loaded()
         return written * self._entry.size + len(tail)
 
     @property
@@ -116,14 +116,8 @@ class EntryFile:
 
     def append(self, *entry: int) -> None:
         """Add an entry, in memory; never waits."""
-        _, tail = self._loaded()
+        _, tail = self._state or self._loaded()
         tail += self._entry.pack(*entry)
-
-    def spill_if_due(self) -> None:
-        """Write what waits in memory if it has become much. :exc:`OSError` leaves it there."""
-        _, tail = self._loaded()
-        if len(tail) >= TAIL_ENTRIES * self._entry.size:
-            self.spill()
 
     def spill(self) -> None:
         """Write what waits in memory. :exc:`OSError` leaves it there."""

@@ -260,9 +260,9 @@ class LogManager:
             metadata = encode_partition_metadata(topic_id)
             self._file_system.replace(directory / PARTITION_METADATA_FILE, metadata)
             self._file_system.sync_directory(self.directory)
+            self._checkpoints.erase(topic_partition)
         except OSError as error:
             raise self._failed(f"creating {topic_partition} in", error) from error
-        self._checkpoints.forget(topic_partition)
         log = PartitionLog.open(
             directory,
             file_system=self._file_system,

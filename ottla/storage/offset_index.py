@@ -46,10 +46,6 @@ class OffsetIndex:
             file_system=file_system,
         )
 
-    def is_full(self, bytes_max: int) -> bool:
-        """Whether another entry would make the file larger than ``bytes_max``."""
-        return self.entries.size_bytes + OFFSET_ENTRY.size > bytes_max
-
     def append(self, last_offset: int, position: int) -> None:
         """Add the batch at ``position`` that ends with the record at ``last_offset``."""
         self.entries.append(last_offset - self._base_offset, position)

@@ -217,13 +217,16 @@ class Segment:
         size = self.extent.size_bytes
         if size == 0:
             return True
-        first = self._first_timestamp()
+        first = self._first_timestamp_ms
+        if first is None:
+            first = self._first_timestamp()
         if first == NO_TIMESTAMP_MS:
             age_ms = now_ms - self.created_ms
         else:
             age_ms = span.max_timestamp_ms - first
         return (
-            size + span.size_bytes <= min(config.segment_bytes, POSITION_MAX)
+            size + span.size_bytes <= config.segment_bytes
+            and size + span.size_bytes <= POSITION_MAX
             and age_ms <= config.segment_ms
             and span.last_offset - self.base_offset <= RELATIVE_OFFSET_MAX
             and not self.indexes.is_full(config.segment_index_bytes)

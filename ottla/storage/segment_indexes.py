@@ -15,8 +15,9 @@ from ottla.model.errors import CorruptMessageError
 from ottla.model.ids import NO_TIMESTAMP_MS
 from ottla.record.batch import HEADER_BYTES, BatchHeader, read_header
 from ottla.runtime.files import File, FileSystem
-from ottla.storage.entry_file import TAIL_ENTRIES
 from ottla.storage.batch_scan import read_bytes, walk_headers
+from ottla.storage.entry_file import TAIL_ENTRIES
+from ottla.storage.format import OFFSET_ENTRY, TIME_ENTRY
 from ottla.storage.offset_index import OffsetIndex, OffsetPosition
 from ottla.storage.time_index import TimeIndex, TimestampOffset
 
@@ -66,8 +67,14 @@ class SegmentIndexes:
         return self._largest
 
     def is_full(self, bytes_max: int) -> bool:
-        """Whether one of the indexes may not grow any more."""
-        return self.offset.is_full(bytes_max) or self.time.is_full(bytes_max)
+        """Whether another entry would make one of the files larger than ``bytes_max``.
+
+        The time index keeps room for the entry that closing the segment adds.
+        """
+        return (
+            self.offset.entries.size_bytes > bytes_max - OFFSET_ENTRY.size
+            or self.time.entries.size_bytes > bytes_max - 2 * TIME_ENTRY.size
+        )
 
     def unsound(self, log: File, *, size_bytes: int) -> str | None:
         """Say what is wrong with an index of a log of ``size_bytes``; ``None`` if nothing shows.
@@ -88,7 +95,7 @@ class SegmentIndexes:
 
     def note(self, span: Span, position: int) -> None:
         """Take note of the batch at ``position``, the next one of the log."""
-        largest = self.largest()
+        largest = self._largest or self.largest()
         if span.max_timestamp_ms > largest.timestamp_ms:
             self._largest = largest = TimestampOffset(span.max_timestamp_ms, span.last_offset)
         if self._bytes_since_entry > self.interval_bytes:

@@ -46,10 +46,6 @@ class TimeIndex:
             file_system=file_system,
         )
 
-    def is_full(self, bytes_max: int) -> bool:
-        """Whether there is room for no more than the entry that closing the segment adds."""
-        return self.entries.size_bytes + 2 * TIME_ENTRY.size > bytes_max
-
     def append_if_later(self, largest: TimestampOffset) -> None:
         """Add an entry if its timestamp is larger than that of the last one."""
         if self._last_timestamp_ms is None:

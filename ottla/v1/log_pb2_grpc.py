@@ -35,7 +35,9 @@ class LogStub:
 
     Limits, the same for every method: a message is at most 8 MiB ("socket.request.max.bytes"); above
     it the call ends with RESOURCE_EXHAUSTED. A request names at most 10,000 partitions, each once;
-    otherwise it ends with INVALID_ARGUMENT.
+    otherwise it ends with INVALID_ARGUMENT (INVALID_REQUEST). Also for every method: UNAVAILABLE
+    (BROKER_NOT_AVAILABLE) while the broker starts or stops, and RESOURCE_EXHAUSTED
+    (THROTTLING_QUOTA_EXCEEDED) if too many requests are waiting in it already; nothing was done then.
     """
 
     def __init__(self, channel):
@@ -91,14 +93,16 @@ class LogServicer:
 
     Limits, the same for every method: a message is at most 8 MiB ("socket.request.max.bytes"); above
     it the call ends with RESOURCE_EXHAUSTED. A request names at most 10,000 partitions, each once;
-    otherwise it ends with INVALID_ARGUMENT.
+    otherwise it ends with INVALID_ARGUMENT (INVALID_REQUEST). Also for every method: UNAVAILABLE
+    (BROKER_NOT_AVAILABLE) while the broker starts or stops, and RESOURCE_EXHAUSTED
+    (THROTTLING_QUOTA_EXCEEDED) if too many requests are waiting in it already; nothing was done then.
     """
 
     def Produce(self, request, context):
         """Append batches and wait for the acknowledgement that `acks` asks for.
 
         Partitions succeed or fail one by one: look at every result. Request errors: INVALID_ARGUMENT
-        (INVALID_REQUIRED_ACKS, INVALID_REQUEST), UNAVAILABLE while the broker starts or stops.
+        (INVALID_REQUIRED_ACKS, INVALID_REQUEST).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,7 +113,8 @@ class LogServicer:
         in the order sent; responses come back in that order. At most 64 MiB may be unanswered: past
         that the broker stops reading until acknowledgements catch up. With acks = 0 there is still a
         response, sent as soon as the batch was appended, so that the stream can be accounted for.
-        An error of one request as a whole ends the stream.
+        An error of one request as a whole ends the stream, after the responses to those before it. A
+        broker that stops answers what it has appended and ends the stream with UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +124,8 @@ class LogServicer:
         """Read batches from an offset, waiting up to `max_wait_ms` for `min_bytes` to arrive.
 
         Whole batches only: the first may begin below the offset asked for, and readers skip what they
-        did not ask for. At least one batch is returned even if it is larger than every limit.
+        did not ask for. At least one batch is returned even if it is larger than every limit. The wait
+        also ends when a partition fails, and when the broker stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +135,8 @@ class LogServicer:
         """Read continuously. The first message opens the stream with partitions and credit; batches then
         flow as soon as they are readable, as long as credit is left; each later message adds credit,
         adds partitions or moves them (by naming them again with another offset), or removes them.
-        A partition that fails is reported once and dropped from the stream; the stream goes on.
+        A partition that fails is reported once and dropped from the stream; the stream goes on. A
+        client that closes its side keeps receiving until the credit is used up; then the call ends.
         The broker counts the bytes of `records` (or of the batches behind structured records) against
         the credit; a batch larger than the credit left is sent once credit is positive, and the debt
         is carried.
@@ -217,7 +224,9 @@ class Log:
 
     Limits, the same for every method: a message is at most 8 MiB ("socket.request.max.bytes"); above
     it the call ends with RESOURCE_EXHAUSTED. A request names at most 10,000 partitions, each once;
-    otherwise it ends with INVALID_ARGUMENT.
+    otherwise it ends with INVALID_ARGUMENT (INVALID_REQUEST). Also for every method: UNAVAILABLE
+    (BROKER_NOT_AVAILABLE) while the broker starts or stops, and RESOURCE_EXHAUSTED
+    (THROTTLING_QUOTA_EXCEEDED) if too many requests are waiting in it already; nothing was done then.
     """
 
     @staticmethod

@@ -132,6 +132,9 @@ def test_large_record_counts_with_its_own_size() -> None:
     desk.add(bytes(5_000))
 
     assert 4_800 < desk.accumulator.available_bytes < 5_000
+    desk.accumulator.make_everything_due()
+    desk.send()
+    assert desk.accumulator.available_bytes == 10_000
 
 
 def test_record_is_refused_when_memory_is_used_up() -> None:

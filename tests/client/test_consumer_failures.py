@@ -80,6 +80,17 @@ async def test_reading_follows_a_leader_that_moves(trio: FakeCluster) -> None:
     assert seen == list(range(1_000))
 
 
+async def test_reading_goes_on_at_the_new_leader_when_the_old_one_dies(trio: FakeCluster) -> None:
+    await fill(trio, 100)
+    async with reading(trio, "web") as consumer:
+        await take(consumer, 50)
+        await trio.brokers[0].stop()
+        trio.move_leader("web", 0, to=3)
+        await fill(trio, 50, start=100)
+
+        assert offsets(await take(consumer, 100)) == list(range(50, 150))
+
+
 @pytest.mark.parametrize("fault", [NOT_LEADER, STORAGE_ERROR, OFFSET_NOT_AVAILABLE, OUT_OF_RANGE])
 async def test_passing_error_of_a_partition_is_got_over(
     cluster: FakeCluster, fault: Refusal

@@ -269,6 +269,39 @@ async def test_task_that_gives_up_waiting_for_memory_leaves_it_to_the_next(
         await waiting[2]
 
 
+async def test_space_meant_for_a_task_that_gives_up_goes_to_the_next(
+    cluster: FakeCluster,
+) -> None:
+    async with Producer(cluster.bootstrap, batch_size=1_000, buffer_memory=1_000) as producer:
+        await producer.send_and_wait("web", b"x")
+        cluster.acks_flow.clear()
+        handle = await producer.send("web", bytes(900))
+        waiting = [asyncio.ensure_future(producer.wait_for_space()) for _ in range(2)]
+        await until(lambda: cluster.topics["web"][0].log_end_offset == 2)
+        # In the very round in which the first is woken, and nothing else will free memory later.
+        handle.add_done_callback(lambda _: waiting[0].cancel())
+
+        cluster.acks_flow.set()
+
+        async with asyncio.timeout(5):
+            await waiting[1]
+        assert waiting[0].cancelled()
+
+
+async def test_waiting_for_space_lets_the_loop_run_even_if_there_is_plenty(
+    cluster: FakeCluster,
+) -> None:
+    async with Producer(cluster.bootstrap, linger_ms=0) as producer:
+        await producer.partitions_for("web")
+        handle = producer.send_nowait("web", b"x")
+        for _ in range(100_000):
+            await producer.wait_for_space()
+            if handle.done():
+                break
+
+        assert handle.done()
+
+
 async def test_send_gives_up_when_memory_stays_full(cluster: FakeCluster) -> None:
     async with Producer(
         cluster.bootstrap, batch_size=1_000, buffer_memory=1_000, max_block_ms=30

@@ -292,6 +292,21 @@ async def test_poll_that_is_given_up_leaves_nothing_behind(world: World) -> None
     assert len(world.waiters.reads) == 0
 
 
+async def test_time_waited_is_told(world: World) -> None:
+    waits: list[float] = []
+    poll = asyncio.create_task(
+        world.fetch.fetch(
+            [at(0)], max_wait_ms=60_000, min_bytes=0, max_bytes=0, waited=waits.append
+        )
+    )
+    await until(lambda: len(world.waiters.reads))
+
+    await world.appended()
+
+    await poll
+    assert len(waits) == 1
+
+
 # --- Cold reads -------------------------------------------------------------------------
 
 

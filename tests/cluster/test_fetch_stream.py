@@ -295,6 +295,19 @@ async def test_stream_sends_what_it_has_when_the_time_is_up(world: World) -> Non
     await reader.close()
 
 
+async def test_stream_ends_once_the_last_credit_is_used_up(world: World, reader: Reader) -> None:
+    await world.appended()
+    await world.appended()
+    reader.stream.grant(1)
+    reader.read_from(0)
+
+    reader.stream.end_of_credit()
+
+    assert await reader.offsets() == {"web-0": [0]}
+    with pytest.raises(StopAsyncIteration):
+        await reader.next()
+
+
 # --- The end ----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from ottla.cluster.services import PartitionAppended
+from ottla.cluster.services import PartitionAppended, PartitionToAppend
 from ottla.model.errors import (
     CorruptMessageError,
     InvalidRecordError,
@@ -316,6 +316,58 @@ async def test_topic_that_recompresses_stores_its_own_codec(world: World) -> Non
     read = log.read(log.log_start_offset, max_bytes=10_000, end_offset=log.log_end_offset)
     assert read is not None
     assert split_batches(read.records)[0].header.codec is Codec.ZSTD
+
+
+async def test_prepared_batch_is_appended_as_it_was_prepared(world: World) -> None:
+    await world.create_topic("packed", compression_type="zstd")
+    part = PartitionToAppend(TopicPartition("packed", 0), batch(b"a" * 1000))
+
+    needed = world.produce.needs_preparation([part])
+    (prepared,) = await world.produce.prepare([part])
+    await world.appended(bytes(prepared.batches), name="packed")
+
+    assert needed
+    assert len(prepared.batches) < 200
+    assert world.partition("packed").log.size_bytes == len(prepared.batches)
+
+
+async def test_topics_that_store_what_they_get_need_no_preparation(world: World) -> None:
+    parts = [PartitionToAppend(TopicPartition(name, 0), batch()) for name in ("web", "unknown")]
+
+    assert not world.produce.needs_preparation(parts)
+
+
+async def test_recompressing_does_not_hide_a_wrong_checksum(world: World) -> None:
+    await world.create_topic("packed", compression_type="zstd")
+    part = PartitionToAppend(TopicPartition("packed", 0), damaged(70))
+
+    (prepared,) = await world.produce.prepare([part])
+
+    assert error_of(await world.append(bytes(prepared.batches), name="packed")) is (
+        CorruptMessageError
+    )
+    assert error_of(await world.append(damaged(70), name="packed")) is CorruptMessageError
+
+
+async def test_batch_that_is_too_large_once_recompressed_is_refused(world: World) -> None:
+    await world.create_topic("plain", compression_type="uncompressed", max_message_bytes="5000")
+
+    result = await world.append(batch(bytes(10_000), codec=Codec.GZIP), name="plain")
+
+    assert error_of(result) is MessageTooLargeError
+
+
+async def test_refusal_of_the_door_is_the_result_of_its_partition(world: World) -> None:
+    refusal = InvalidRecordError("both forms")
+    parts = [
+        PartitionToAppend(TopicPartition("web", 0), b"", refusal),
+        PartitionToAppend(TopicPartition("web", 1), batch()),
+    ]
+
+    results = await world.produce.begin_produce(parts, acks=ALL, timeout_ms=0).wait()
+
+    assert results[0] is refusal
+    assert isinstance(results[1], PartitionAppended)
 
 
 async def test_altered_limit_counts_from_the_next_batch(world: World) -> None:

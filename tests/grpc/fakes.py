@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ottla.cluster.gate import Gate
@@ -31,6 +31,7 @@ from ottla.controller.requests import ConfigChange
 from ottla.metrics.registry import BrokerMetrics
 from ottla.model.errors import (
     InvalidConfigError,
+    InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
     OffsetOutOfRangeError,
@@ -104,6 +105,13 @@ class ListedLogs:
             if len(self.requests) >= count:
                 reached.set()
 
+    def needs_preparation(self, partitions: Sequence[PartitionToAppend]) -> bool:
+        del partitions
+        return False
+
+    async def prepare(self, partitions: Sequence[PartitionToAppend]) -> list[PartitionToAppend]:
+        return list(partitions)
+
     def begin_produce(
         self, partitions: Sequence[PartitionToAppend], *, acks: int, timeout_ms: int
     ) -> Pending:
@@ -117,6 +125,10 @@ class ListedLogs:
         return Pending([self._append(part) for part in partitions], self.acknowledging)
 
     def _append(self, part: PartitionToAppend) -> Result[PartitionAppended]:
+        if part.refusal is not None:
+            return part.refusal
+        if not part.batches:
+            return InvalidRecordError("nothing to append")
         if part.topic_partition not in self.batches:
             return UnknownTopicOrPartitionError(f"no partition {part.topic_partition}")
         end = base = self.ends.get(part.topic_partition, 0)
@@ -137,8 +149,10 @@ class ListedLogs:
         max_wait_ms: int,
         min_bytes: int,
         max_bytes: int,
+        waited: Callable[[float], None] = lambda _seconds: None,
     ) -> list[PartitionFetched | FetchFailed]:
         del max_wait_ms, min_bytes
+        waited(0.0)
         if max_bytes < 0:
             raise InvalidRequestError(f"max_bytes is {max_bytes}; it cannot be negative")
         return [self.read(part) for part in partitions]
@@ -201,6 +215,7 @@ class ListedStream:
         self._partitions: dict[TopicPartition, PartitionToFetch] = {}
         self._credit = 0
         self._changed = asyncio.Event()
+        self._ended = False
 
     def add(self, partitions: Sequence[PartitionToFetch]) -> None:
         self._partitions |= {part.topic_partition: part for part in partitions}
@@ -216,8 +231,12 @@ class ListedStream:
         self._credit += credit_bytes
         self._changed.set()
 
+    def end_of_credit(self) -> None:
+        self._ended = True
+        self._changed.set()
+
     async def responses(self) -> AsyncIterator[list[PartitionFetched | FetchFailed]]:
-        while True:
+        while not self._ended or self._credit > 0:
             for part in list(self._partitions.values()):
                 if self._credit <= 0:
                     break

@@ -57,10 +57,8 @@ def produce(*partitions: tuple[int, bytes], acks: int = -1) -> log_pb2.ProduceRe
 
 async def log_end(broker: BrokerProcess) -> int:
     async with Admin(bootstrap_servers=broker.grpc_address) as client:
-        description = (await client.describe_broker()).log_directories[0]
-        return sum(
-            part.log_end_offset for part in description.partitions if part.topic_partition.topic == TOPIC
-        )
+        partitions = (await client.describe_broker()).log_directories[0].partitions
+        return sum(part.log_end_offset for part in partitions if part.topic_partition[0] == TOPIC)
 
 
 async def works(broker: BrokerProcess) -> bool:

@@ -324,7 +324,7 @@ def test_deletion_that_a_crash_met_after_files_were_removed_leaves_no_gap() -> N
 
 
 def test_deletion_that_two_crashes_did_half_leaves_no_gap() -> None:
-    for seed in range(240):
+    for seed in range(500):
         world = World(SimulatedDisk(seed), **SMALL)
         world.append_each(12)
         written = values_in(world.log)
@@ -332,7 +332,7 @@ def test_deletion_that_two_crashes_did_half_leaves_no_gap() -> None:
         world.checkpoint()
         world.log.delete_records_before(Offset(world.segment_bases()[2]))
         world.disk.crash()
-        world.disk.crash_at_operation = world.disk.operations + 1 + seed % 8
+        world.disk.crash_at_operation = world.disk.operations + 6 + seed % 8
         with suppress(SimulatedCrash):
             world.open(clean=False)
 

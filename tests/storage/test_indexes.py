@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ottla.simulation.disk import SimulatedDisk
-from ottla.storage.entry_file import TAIL_ENTRIES, EntryFile, WouldWaitError
+from ottla.storage.entry_file import EntryFile, WouldWaitError
 from ottla.storage.format import parse_name, segment_file
 from ottla.storage.offset_index import OffsetIndex, OffsetPosition
 from ottla.storage.time_index import TimeIndex, TimestampOffset
@@ -34,17 +34,16 @@ def pairs(disk: SimulatedDisk) -> EntryFile:
 # --- Files of entries -------------------------------------------------------------
 
 
-def test_entries_wait_in_memory_until_they_are_many(disk: SimulatedDisk) -> None:
+def test_entries_wait_in_memory_until_they_are_spilled(disk: SimulatedDisk) -> None:
     entries = pairs(disk)
-    for number in range(TAIL_ENTRIES):
-        entries.spill_if_due()
-        entries.append(number, number)
+    entries.append(1, 2)
+    entries.append(3, 4)
     assert not disk.exists(entries.path)
 
-    entries.spill_if_due()
+    entries.spill()
 
-    assert len(disk.read(entries.path)) == TAIL_ENTRIES * PAIR.size
-    assert len(entries) == TAIL_ENTRIES
+    assert disk.read(entries.path) == pack(">iiii", 1, 2, 3, 4)
+    assert len(entries) == 2
 
 
 @pytest.mark.parametrize("spilled", [0, 3, 7, 10])

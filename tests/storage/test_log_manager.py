@@ -100,6 +100,35 @@ def test_recovery_starts_at_the_checkpoint(disk: SimulatedDisk) -> None:
     assert log_again.recovery.segments_scanned < log_again.segment_count
 
 
+@pytest.mark.parametrize("restarted", [True, False])
+def test_offsets_of_a_deleted_partition_do_not_live_on_in_its_successor(
+    disk: SimulatedDisk, *, restarted: bool
+) -> None:
+    manager = started(disk)
+    log = manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS)
+    append(log, 50)
+    log.delete_records_before(Offset(40))
+    log.flush()
+    manager.checkpoint({WEB: Offset(50)})
+    manager.delete(WEB, now_ms=0)
+    if restarted:
+        manager.abandon()
+        disk.settle()
+        manager = started(disk)
+    successor = manager.create(WEB, OTHER_TOPIC, CONFIG, wall_ms=WALL_MS)
+    append(successor, 1)
+    successor.flush()
+    disk.crash()
+
+    found = started(disk)
+
+    assert found.offline == {}
+    log_again = found.get(WEB)
+    assert log_again is not None
+    assert (log_again.log_start_offset, log_again.log_end_offset) == (0, 1)
+    assert found.known_high_watermark(WEB) == 0
+
+
 def test_high_watermark_is_known_after_a_restart(disk: SimulatedDisk) -> None:
     manager = started(disk)
     append(manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS), 30)

@@ -41,7 +41,7 @@ class Calls:
 class Call:
     """One request being served."""
 
-    __slots__ = ("_context", "_gate", "_instruments", "_method", "_started")
+    __slots__ = ("_context", "_gate", "_instruments", "_method", "_started", "_waited_s")
 
     def __init__(self, method: str, context: Context, gate: Gate, instruments: Instruments) -> None:
         self._method = method
@@ -49,6 +49,11 @@ class Call:
         self._gate = gate
         self._instruments = instruments
         self._started = 0.0
+        self._waited_s = 0.0
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count a wait that the client asked for."""
+        self._waited_s += seconds
 
     async def __aenter__(self) -> Self:
         self._started = time.perf_counter()
@@ -81,7 +86,7 @@ class Call:
         """A request counts once, when it ends."""
 
     def _finished(self, error: str) -> None:
-        seconds = time.perf_counter() - self._started
+        seconds = max(0.0, time.perf_counter() - self._started - self._waited_s)
         self._instruments.request_finished(self._method, seconds=seconds, error=error)
 
 

@@ -1,15 +1,13 @@
-"""Messages of the API to values of the service layer, and back. No rule lives here.
-
-The structured form of records is translated here too: a door turns records into a batch on the
-way in and a batch into records on the way out, so that the services only ever see batches.
-"""
+"""Messages of the API to values of the service layer, and back. No rule lives here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, cast
+from collections.abc import Iterable
+from typing import cast
 
+from ottla.cluster.grpc import structured
 from ottla.cluster.grpc.errors import to_message
+from ottla.cluster.grpc.structured import ANSWER_BYTES_MAX
 from ottla.cluster.services import (
     FetchFailed,
     PartitionAppended,
@@ -18,69 +16,29 @@ from ottla.cluster.services import (
     PartitionToFetch,
     Result,
 )
-from ottla.model.errors import InvalidRecordError, MessageTooLargeError, OttlaError
+from ottla.model.errors import InvalidRecordError, OttlaError
 from ottla.model.ids import NO_OFFSET, NO_TIMESTAMP_MS, LeaderEpoch, Offset, TopicPartition
-from ottla.record.batch import split_batches
-from ottla.record.builder import BatchBuilder
-from ottla.record.compression import Codec
-from ottla.record.records import iterate_records
-from ottla.runtime.files import Buffer
 from ottla.v1 import log_pb2, types_pb2
-
-_CODECS: Final = {
-    types_pb2.COMPRESSION_NONE: Codec.NONE,
-    types_pb2.COMPRESSION_GZIP: Codec.GZIP,
-    types_pb2.COMPRESSION_SNAPPY: Codec.SNAPPY,
-    types_pb2.COMPRESSION_LZ4: Codec.LZ4,
-    types_pb2.COMPRESSION_ZSTD: Codec.ZSTD,
-}
 
 # --- Produce ------------------------------------------------------------------------
 
 
 def to_append(
     records: log_pb2.PartitionRecords, batches: bytes, *, wall_ms: int
-) -> Result[PartitionToAppend]:
+) -> PartitionToAppend:
     """Take one partition of a produce request; ``batches`` is its field, read once.
 
     Reading a bytes field copies it, so whoever needs its size as well has read it already.
     """
-    structured = len(records.records) > 0
-    if structured == bool(batches):
-        return InvalidRecordError(
-            f"{records.topic}-{records.partition}: give either batches or records, "
-            f"not {'both' if structured else 'neither'}"
-        )
-    payload: Buffer = batches
-    if structured:
-        try:
-            payload = _build(records, wall_ms=wall_ms)
-        except OttlaError as error:
-            return error
-    return PartitionToAppend(TopicPartition(records.topic, records.partition), payload)
-
-
-def _build(records: log_pb2.PartitionRecords, *, wall_ms: int) -> bytes:
-    codec = _CODECS.get(records.compression)
-    if codec is None:
-        raise InvalidRecordError(f"there is no compression {records.compression}; use 0 to 4")
-    builder = BatchBuilder(codec)
-    for record in records.records:
-        relative_offset = builder.try_append(
-            key=record.key if record.HasField("key") else None,
-            value=record.value if record.HasField("value") else None,
-            headers=[
-                (header.key, header.value if header.HasField("value") else None)
-                for header in record.headers
-            ],
-            timestamp_ms=record.timestamp_ms if record.HasField("timestamp_ms") else wall_ms,
-        )
-        if relative_offset is None:
-            raise MessageTooLargeError(
-                f"{len(records.records)} records make a batch of more than "
-                f"{builder.size_bytes_max} bytes; send fewer at a time"
-            )
-    return builder.build()
+    topic_partition = TopicPartition(records.topic, records.partition)
+    if not records.records:
+        return PartitionToAppend(topic_partition, batches)
+    try:
+        if batches:
+            raise InvalidRecordError(f"{topic_partition}: give either batches or records, not both")
+        return PartitionToAppend(topic_partition, structured.build(records, wall_ms=wall_ms))
+    except OttlaError as error:
+        return PartitionToAppend(topic_partition, b"", error)
 
 
 def appended(
@@ -125,51 +83,98 @@ def to_fetch(partitions: Iterable[log_pb2.FetchPartition]) -> list[PartitionToFe
     ]
 
 
-def fetched(
-    results: Sequence[PartitionFetched | FetchFailed], *, structured: bool
-) -> log_pb2.FetchResponse:
-    """Answer a fetch request, or one round of a stream."""
+def fetched(results: Iterable[PartitionFetched | FetchFailed]) -> log_pb2.FetchResponse:
+    """Answer a fetch request, or one round of a stream, with batches."""
     response = log_pb2.FetchResponse()
     for result in results:
-        topic, partition = result.topic_partition
-        answer = response.partitions.add(topic=topic, partition=partition)
         if isinstance(result, FetchFailed):
-            _fill_failed(answer, result.error)
-            continue
-        answer.high_watermark = result.high_watermark
-        answer.last_stable_offset = result.last_stable_offset
-        answer.log_start_offset = result.log_start_offset
-        answer.timestamp_type = cast("types_pb2.TimestampType", int(result.timestamp_type))
-        answer.next_offset = result.next_offset
-        if not structured:
+            _add_failed(response, result.topic_partition, result.error)
+        else:
+            answer = _add(response, result)
+            answer.next_offset = result.next_offset
             answer.batches = bytes(result.records)
-            continue
-        try:
-            answer.records.extend(_records(result))
-        except OttlaError as error:
-            del answer.records[:]
-            _fill_failed(answer, error)
     return response
 
 
-def _fill_failed(answer: log_pb2.PartitionFetched, error: OttlaError) -> None:
-    answer.error.CopyFrom(to_message(error))
-    answer.high_watermark = answer.last_stable_offset = NO_OFFSET
-    answer.log_start_offset = answer.next_offset = NO_OFFSET
+def fetched_records(
+    results: Iterable[PartitionFetched | FetchFailed], *, max_bytes: int = ANSWER_BYTES_MAX
+) -> log_pb2.FetchResponse:
+    """Answer a fetch request with records; what does not fit is left to the next request."""
+    response = log_pb2.FetchResponse()
+    room_bytes = min(max_bytes or ANSWER_BYTES_MAX, ANSWER_BYTES_MAX)
+    for result in results:
+        if isinstance(result, FetchFailed):
+            _add_failed(response, result.topic_partition, result.error)
+        elif room_bytes <= 0:
+            _add(response, result).next_offset = result.offset
+        else:
+            part = next(structured.parts_of(result, max_bytes=room_bytes))
+            _add_part(response, result, part)
+            room_bytes -= part.size_bytes
+    return response
 
 
-def _records(result: PartitionFetched) -> Iterable[types_pb2.Record]:
-    for batch in split_batches(result.records):
-        if batch.header.is_control:
-            continue  # markers of transactions are not records of an application
-        for record in iterate_records(batch):
-            if record.offset >= result.offset:
-                yield types_pb2.Record(
-                    key=record.key,
-                    value=record.value,
-                    headers=[
-                        types_pb2.Header(key=key, value=value) for key, value in record.headers
-                    ],
-                    timestamp_ms=record.timestamp_ms,
-                    offset=record.offset,
-                )
+def streamed_records(
+    results: Iterable[PartitionFetched | FetchFailed],
+) -> tuple[list[log_pb2.FetchResponse], list[TopicPartition]]:
+    """Answer one round of a stream with records, in as many messages as it takes.
+
+    Also returns the partitions that failed on the way, which have to leave the stream.
+    """
+    responses = [log_pb2.FetchResponse()]
+    failed: list[TopicPartition] = []
+    size_bytes = 0
+    for result in results:
+        if isinstance(result, FetchFailed):
+            _add_failed(responses[-1], result.topic_partition, result.error)
+            continue
+        for part in structured.parts_of(result):
+            if size_bytes + part.size_bytes > ANSWER_BYTES_MAX and size_bytes:
+                responses.append(log_pb2.FetchResponse())
+                size_bytes = 0
+            size_bytes += part.size_bytes
+            _add_part(responses[-1], result, part)
+            if part.error is not None:
+                if part.records:
+                    _add_failed(responses[-1], result.topic_partition, part.error)
+                failed.append(result.topic_partition)
+    return responses, failed
+
+
+def _add(response: log_pb2.FetchResponse, result: PartitionFetched) -> log_pb2.PartitionFetched:
+    topic, partition = result.topic_partition
+    return response.partitions.add(
+        topic=topic,
+        partition=partition,
+        high_watermark=result.high_watermark,
+        last_stable_offset=result.last_stable_offset,
+        log_start_offset=result.log_start_offset,
+        timestamp_type=cast("types_pb2.TimestampType", int(result.timestamp_type)),
+    )
+
+
+def _add_part(
+    response: log_pb2.FetchResponse, result: PartitionFetched, part: structured.StructuredPart
+) -> None:
+    """Add records; or, if the first of them cannot be sent, why."""
+    if part.error is not None and not part.records:
+        _add_failed(response, result.topic_partition, part.error)
+        return
+    answer = _add(response, result)
+    answer.next_offset = part.next_offset
+    answer.records.extend(part.records)
+
+
+def _add_failed(
+    response: log_pb2.FetchResponse, topic_partition: TopicPartition, error: OttlaError
+) -> None:
+    topic, partition = topic_partition
+    response.partitions.add(
+        topic=topic,
+        partition=partition,
+        error=to_message(error),
+        high_watermark=NO_OFFSET,
+        last_stable_offset=NO_OFFSET,
+        log_start_offset=NO_OFFSET,
+        next_offset=NO_OFFSET,
+    )

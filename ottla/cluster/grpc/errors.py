@@ -23,6 +23,10 @@ from ottla.v1 import types_pb2
 
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 
+MESSAGE_CHARACTERS_MAX: Final = 500
+"""Of one error. A status is sent as headers, all of which together have 8 KiB, and says it twice;
+a character may take three bytes."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,7 +36,7 @@ def to_message(error: OttlaError) -> types_pb2.Error:
     """Describe a failed part of a request."""
     return types_pb2.Error(
         code=cast("types_pb2.Error.Code", error.code),
-        message=str(error),
+        message=_shortened(str(error)),
         retriable=error.retriable,
     )
 
@@ -44,11 +48,12 @@ async def abort(context: Context, error: OttlaError) -> NoReturn:
     from google.rpc import status_pb2  # noqa: PLC0415
 
     code = grpc.StatusCode[error.status]
+    message = to_message(error)
     detail = any_pb2.Any()
-    detail.Pack(to_message(error))
-    status = status_pb2.Status(code=code.value[0], message=str(error), details=[detail])
+    detail.Pack(message)
+    status = status_pb2.Status(code=code.value[0], message=message.message, details=[detail])
     await context.abort(
-        code, str(error), trailing_metadata=((DETAILS_TRAILER, status.SerializeToString()),)
+        code, message.message, trailing_metadata=((DETAILS_TRAILER, status.SerializeToString()),)
     )
 
 
@@ -60,3 +65,10 @@ async def abort_incident(context: Context, method: str, error: Exception) -> NoR
         context,
         OttlaError(f"the broker failed to answer; its log says more under incident {incident}"),
     )
+
+
+def _shortened(message: str) -> str:
+    """Cut a message that repeats something long which a client sent."""
+    if len(message) <= MESSAGE_CHARACTERS_MAX:
+        return message
+    return f"{message[:MESSAGE_CHARACTERS_MAX]}... ({len(message)} characters)"

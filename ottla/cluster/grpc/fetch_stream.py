@@ -3,12 +3,14 @@
 The *reader* hands the client's messages to the service's stream; the *writer* sends what becomes
 readable. gRPC's own window holds the writer back if the client does not read at all, and credit if
 it reads but has nowhere to put more. A client that closes its side keeps receiving until its
-credit is used up or it ends the call.
+credit is used up, which ends the call.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -16,7 +18,8 @@ import grpc
 from ottla.cluster.gate import Gate
 from ottla.cluster.grpc import convert
 from ottla.cluster.grpc.reading import next_request
-from ottla.cluster.services import FetchService, FetchStream
+from ottla.cluster.grpc.structured import in_background
+from ottla.cluster.services import FetchFailed, FetchService, FetchStream, PartitionFetched
 from ottla.model.ids import TopicPartition
 from ottla.v1 import log_pb2
 
@@ -42,30 +45,52 @@ async def serve_fetch_stream(service: FetchService, context: FetchContext, gate:
 async def _serve(
     stream: FetchStream, context: FetchContext, gate: Gate, *, structured: bool
 ) -> None:
-    """Read and write until one side fails, the broker stops, or the call is cancelled."""
-    tasks = [
+    """Read and write until the writer is done, a side fails, the broker stops or the call ends."""
+    writer = asyncio.create_task(_write(stream, context, structured=structured))
+    others = [
         asyncio.create_task(_read(stream, context)),
-        asyncio.create_task(_write(stream, context, structured=structured)),
         asyncio.create_task(_refuse_when_closing(gate)),
     ]
+    for task in others:
+        task.add_done_callback(partial(_stop_if_failed, writer))
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        await asyncio.wait([writer])
     finally:
-        for task in tasks:
+        for task in (writer, *others):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(writer, *others, return_exceptions=True)
+    for task in (*others, writer):
+        if not task.cancelled():
+            task.result()  # raises what ended the stream
+
+
+def _stop_if_failed(writer: asyncio.Task[None], other: asyncio.Task[None]) -> None:
+    if not other.cancelled() and other.exception() is not None:
+        writer.cancel()
 
 
 async def _read(stream: FetchStream, context: FetchContext) -> None:
     while (message := await next_request(context)) is not None:
         _steer(stream, message)
+    stream.end_of_credit()
 
 
 async def _write(stream: FetchStream, context: FetchContext, *, structured: bool) -> None:
     async for results in stream.responses():
-        await context.write(convert.fetched(results, structured=structured))
+        if structured:
+            responses, failed = await in_background(
+                size_of(results), partial(convert.streamed_records, results)
+            )
+            stream.remove(failed)
+        else:
+            responses = [convert.fetched(results)]
+        for response in responses:
+            await context.write(response)
+
+
+def size_of(results: Sequence[PartitionFetched | FetchFailed]) -> int:
+    """Return how many bytes of batches were read."""
+    return sum(len(result.records) for result in results if isinstance(result, PartitionFetched))
 
 
 async def _refuse_when_closing(gate: Gate) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ottla.cluster.grpc import convert
-from ottla.cluster.grpc.calls import Calls
+from ottla.cluster.grpc.calls import Call, Calls
 from ottla.cluster.grpc.errors import to_message
-from ottla.cluster.grpc.fetch_stream import serve_fetch_stream
+from ottla.cluster.grpc.fetch_stream import serve_fetch_stream, size_of
 from ottla.cluster.grpc.produce_stream import ProduceStream, begin_produce
+from ottla.cluster.grpc.structured import in_background
 from ottla.cluster.services import OffsetToFind, Services, SpecialPosition
 from ottla.model.errors import InvalidRequestError, OttlaError
 from ottla.model.ids import (
@@ -55,8 +57,8 @@ class LogServicer(log_pb2_grpc.LogServicer):
             await stream.run()
 
     async def Fetch(self, request: log_pb2.FetchRequest, context: Context) -> log_pb2.FetchResponse:
-        async with self._calls.call("Fetch", context):
-            return await self._fetch(request)
+        async with self._calls.call("Fetch", context) as call:
+            return await self._fetch(request, call)
 
     async def FetchStream(  # type: ignore[override]
         self, request_iterator: object, context: FetchContext
@@ -84,16 +86,22 @@ class LogServicer(log_pb2_grpc.LogServicer):
             return await self._init_producer_id(request)
 
     async def _produce(self, request: log_pb2.ProduceRequest) -> log_pb2.ProduceResponse:
-        return await begin_produce(self._services.produce, request, self._clock).response()
+        begun = await begin_produce(self._services.produce, request, self._clock)
+        return await begun.response()
 
-    async def _fetch(self, request: log_pb2.FetchRequest) -> log_pb2.FetchResponse:
+    async def _fetch(self, request: log_pb2.FetchRequest, call: Call) -> log_pb2.FetchResponse:
         results = await self._services.fetch.fetch(
             convert.to_fetch(request.partitions),
             max_wait_ms=request.max_wait_ms,
             min_bytes=request.min_bytes,
             max_bytes=request.max_bytes,
+            waited=call.leave_out,
         )
-        return convert.fetched(results, structured=request.structured)
+        if not request.structured:
+            return convert.fetched(results)
+        return await in_background(
+            size_of(results), partial(convert.fetched_records, results, max_bytes=request.max_bytes)
+        )
 
     async def _list_offsets(
         self, request: log_pb2.ListOffsetsRequest

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
@@ -22,14 +23,8 @@ import grpc
 from ottla.cluster.gate import Gate
 from ottla.cluster.grpc import convert
 from ottla.cluster.grpc.reading import next_request
-from ottla.cluster.services import (
-    PartitionAppended,
-    PartitionToAppend,
-    PendingProduce,
-    ProduceService,
-    Result,
-)
-from ottla.model.errors import OttlaError
+from ottla.cluster.grpc.structured import in_background
+from ottla.cluster.services import PartitionToAppend, PendingProduce, ProduceService
 from ottla.model.limits import PRODUCE_STREAM_UNANSWERED_BYTES_MAX
 from ottla.runtime.clock import Clock
 from ottla.v1 import log_pb2
@@ -42,8 +37,6 @@ class BegunProduce(NamedTuple):
     """A request whose batches were appended; its answer is outstanding."""
 
     request: log_pb2.ProduceRequest
-    refused: dict[int, OttlaError]
-    """Parts that could not be translated, by their index in the request."""
     pending: PendingProduce
     size_bytes: int
 
@@ -52,36 +45,40 @@ class BegunProduce(NamedTuple):
         results = self.pending.results()
         if results is None:
             results = await self.pending.wait()
-        return self._respond(results)
-
-    def _respond(self, results: list[Result[PartitionAppended]]) -> log_pb2.ProduceResponse:
-        following = iter(results)
         return log_pb2.ProduceResponse(
             correlation_id=self.request.correlation_id,
-            partitions=[
-                convert.appended(asked, self.refused.get(index) or next(following))
-                for index, asked in enumerate(self.request.partitions)
-            ],
+            partitions=map(convert.appended, self.request.partitions, results),
         )
 
 
-def begin_produce(
+async def begin_produce(
     service: ProduceService, request: log_pb2.ProduceRequest, clock: Clock
 ) -> BegunProduce:
-    """Append the batches of one request; raises what the service raises."""
-    refused: dict[int, OttlaError] = {}
+    """Append the batches of one request; raises what the service raises.
+
+    Waits only for what takes long to prepare, and then nothing is appended yet.
+    """
+    structured_bytes = sum(asked.ByteSize() for asked in request.partitions if asked.records)
+    parts, size_bytes = await in_background(
+        structured_bytes, partial(_to_append, request, clock.wall_ms())
+    )
+    if service.needs_preparation(parts):
+        parts = await service.prepare(parts)
+    pending = service.begin_produce(parts, acks=request.acks, timeout_ms=request.timeout_ms)
+    return BegunProduce(_without_records(request), pending, size_bytes + structured_bytes)
+
+
+def _to_append(
+    request: log_pb2.ProduceRequest, wall_ms: int
+) -> tuple[list[PartitionToAppend], int]:
+    """Translate the partitions; also return the bytes of those that came as batches."""
     parts: list[PartitionToAppend] = []
     size_bytes = 0
-    for index, asked in enumerate(request.partitions):
+    for asked in request.partitions:
         batches = asked.batches
-        size_bytes += len(batches) or asked.ByteSize()
-        part = convert.to_append(asked, batches, wall_ms=clock.wall_ms())
-        if isinstance(part, OttlaError):
-            refused[index] = part
-        else:
-            parts.append(part)
-    pending = service.begin_produce(parts, acks=request.acks, timeout_ms=request.timeout_ms)
-    return BegunProduce(_without_records(request), refused, pending, size_bytes)
+        size_bytes += len(batches)
+        parts.append(convert.to_append(asked, batches, wall_ms=wall_ms))
+    return parts, size_bytes
 
 
 def _without_records(request: log_pb2.ProduceRequest) -> log_pb2.ProduceRequest:
@@ -123,7 +120,7 @@ class ProduceStream:
 
     async def _read(self) -> None:
         while (request := await next_request(self._context)) is not None:
-            begun = begin_produce(self._service, request, self._clock)
+            begun = await begin_produce(self._service, request, self._clock)
             self._unanswered.append(begun)
             self._unanswered_bytes += begun.size_bytes
             self._changed.set()
