@@ -52,6 +52,7 @@ from ottla.cluster.parts import (
 )
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
+from ottla.controller.raft.fatal import NodeStoppedError
 from ottla.controller.requests import RegisterBroker, UnfenceBroker
 from ottla.metrics.http import HttpServer
 from ottla.metrics.registry import BrokerMetrics, BrokerSample
@@ -253,7 +254,10 @@ class Broker:
         self._undo.push_async_callback(stop)
 
     async def _run_quorum(self, parts: BrokerParts) -> None:
-        engine = await parts.raft.start()
+        try:
+            engine = await parts.raft.start()
+        except NodeStoppedError as error:
+            raise BrokerFailedError(f"the broker cannot start: {error}") from error
         task = self._tasks.run("raft", parts.raft.run(engine, MetadataObserver(parts)))
 
         async def stop() -> None:
@@ -385,7 +389,9 @@ class Broker:
     # --- What goes wrong meanwhile ---
 
     def _fail(self, task: str, error: BaseException) -> None:
-        emit(FAILED, task=task, error=error)
+        # A disk that fails is no bug of ours: where it came up tells an operator nothing.
+        is_disk = isinstance(error, NodeStoppedError) and isinstance(error.__context__, OSError)
+        emit(FAILED, task=task, error=str(error) if is_disk else error)
         if not self._failed.done():
             self._failed.set_result(error)
 

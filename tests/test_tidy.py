@@ -52,8 +52,8 @@ def read_modules(*folders: str) -> list[Module]:
     return found
 
 
-OURS = read_modules("ottla")
 ALL = read_modules("ottla", "tests", "scripts", "benchmarks", "examples")
+OURS = [module for module in ALL if module.path.is_relative_to(PACKAGE)]
 
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -19,7 +19,7 @@ from ottla.model.errors import UnsupportedCompressionError
 from ottla.record.batch import BatchHeader
 from ottla.record.records import Record
 from ottla.runtime.posix import PosixFileSystem
-from ottla.storage.dump import dump
+from ottla.storage.dump import dump, is_dumpable
 from ottla.storage.dump_items import BatchItem, FileItem, Finding, Item, TextLine
 from ottla.storage.offset_index import OffsetPosition
 from ottla.storage.producer_state import ProducerEntry
@@ -74,6 +74,11 @@ def _items(path: Path, *, records: bool) -> Iterator[Item]:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise CommandError(f"{path} is a device or a pipe; name a file or a directory of a log")
+        if path.is_file() and not is_dumpable(path.name):
+            raise CommandError(
+                f"{path} is no file of a log: its name is neither that of a segment or an index "
+                "nor that of a checkpoint; name one of those, or a directory of a log"
+            )
         yield from dump(path, file_system=PosixFileSystem(), records=records)
     except OSError as error:
         raise CommandError(

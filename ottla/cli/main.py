@@ -75,6 +75,9 @@ def cli(context: click.Context, connection: Connection) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     _fill_standard_streams()
+    # Read by gRPC when it is imported, which nothing has done yet: its core writes lines of its own
+    # about each failed handshake, beside the one sentence that a command says.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     status = run(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()

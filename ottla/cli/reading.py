@@ -70,6 +70,7 @@ class _Reader:
             **connection.options(),
         ) as consumer:
             if reading.partition is not None:
+                await _check_partition(consumer, reading.topic, reading.partition)
                 consumer.assign([TopicPartition(reading.topic, reading.partition)])
             await self._go_to_start(consumer)
             if isinstance(reading.start, End) and sys.stderr.isatty():
@@ -142,6 +143,14 @@ class _Reader:
         content = self._reading.write(records)
         write_output(content)
         self._progress.advance(len(records), len(content))
+
+
+async def _check_partition(consumer: Consumer, topic: str, partition: int) -> None:
+    present = await consumer.partitions_for_topic(topic)
+    if partition not in present:
+        raise CommandError(
+            f"topic {topic!r} has no partition {partition}: it has {len(present)}, from 0 on"
+        )
 
 
 def _check_reader() -> None:

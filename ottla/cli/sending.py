@@ -32,6 +32,10 @@ from ottla.record.builder import Headers
 LINES_BETWEEN_ROUNDS: Final = 1_024
 """Lines sent before the event loop gets its turn: under ten milliseconds."""
 
+HINDRANCE_LOOK_S: Final = 1.0
+"""How often to look whether brokers refuse what they may take later. What passes sooner, such as a
+new leader, is nobody's concern."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
@@ -73,12 +77,16 @@ class _Sender:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, reader)
             if sys.stdin.isatty():
                 say("One record a line; Ctrl-D ends the input.")
-            with self._progress:
-                try:
-                    await self._send_everything(producer, reader)
-                except (OttlaError, CommandError) as error:
-                    problem = error
-                await producer.flush()
+            telling = asyncio.ensure_future(_tell_hindrance(producer))
+            try:
+                with self._progress:
+                    try:
+                        await self._send_everything(producer, reader)
+                    except (OttlaError, CommandError) as error:
+                        problem = error
+                    await producer.flush()
+            finally:
+                telling.cancel()
             return self._report(producer, problem)
 
     async def _send_everything(self, producer: Producer, reader: LineReader) -> None:
@@ -182,3 +190,13 @@ class _Sender:
         if problem is not None:
             raise problem
         return INTERRUPTED if self._is_interrupted else 0
+
+
+async def _tell_hindrance(producer: Producer) -> None:
+    """Say once what keeps a broker from taking records, while the producer tries again."""
+    while True:
+        await asyncio.sleep(HINDRANCE_LOOK_S)
+        hindrance = producer.statistics().hindrance
+        if hindrance is not None:
+            say(f"Trying again, because of {hindrance.name}: {hindrance}")
+            return

@@ -25,6 +25,8 @@ from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
 from ottla.model.errors import OttlaError
 from ottla.runtime.logging import Format, Severity, configure
+from ottla.runtime.memory import keep_freed_memory
+from ottla.runtime.posix import raise_open_files_limit
 
 FORCED: Final = 130
 """Exit status after a second Ctrl-C: what was not synced is recovered at the next start."""
@@ -39,6 +41,8 @@ def serve(config: BrokerConfig, *, as_json: bool) -> int:
         form=Format(config.diagnostics.format),
         severity=Severity[config.diagnostics.level.upper()],
     )
+    keep_freed_memory()
+    raise_open_files_limit()
     check_port(config.listeners.grpc, what="gRPC", flag="--grpc-port")
     check_port(config.listeners.http, what="HTTP", flag="--http-port")
     try:

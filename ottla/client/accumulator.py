@@ -62,6 +62,8 @@ class ProducerStatistics:
     """Of ``buffer_memory``."""
     last_error: OttlaError | None
     """Of the latest batch that failed."""
+    hindrance: OttlaError | None
+    """Why the oldest unsettled batch has to be sent again; it may pass."""
 
 
 class TopicQueues:
@@ -341,15 +343,8 @@ class Accumulator(Generic[Handle]):
             batch = next(iter(self.unsettled.values()))
             if batch.created_ms + timeout_ms > now_ms:
                 return
-            fate = "it may be in the log" if batch.was_sent else "it was never sent"
-            self._queue_of(batch).expire(
-                batch,
-                DeliveryTimeoutError(
-                    f"a batch for {batch.topic_partition} was not acknowledged within "
-                    f"{timeout_ms / 1000:g} s ({fate}); check that its leader is reachable, or "
-                    "raise delivery_timeout_ms"
-                ),
-            )
+            queue = self._queue_of(batch)
+            queue.expire(batch, _not_delivered(batch, timeout_ms, queue.hindrance))
 
     def fail_everything(self, error: OttlaError) -> None:
         """The producer ends: every batch fails with ``error``."""
@@ -359,6 +354,7 @@ class Accumulator(Generic[Handle]):
 
     def statistics(self) -> ProducerStatistics:
         """Return what was done so far."""
+        oldest = next(iter(self.unsettled.values()), None)
         return ProducerStatistics(
             records_acknowledged=self._records_acknowledged,
             records_failed=self._records_failed,
@@ -367,6 +363,7 @@ class Accumulator(Generic[Handle]):
             batches_unsettled=len(self.unsettled),
             buffer_available_bytes=self.available_bytes,
             last_error=self._last_error,
+            hindrance=None if oldest is None else self._queue_of(oldest).hindrance,
         )
 
     def _make_due(self, batch: ProducerBatch) -> None:
@@ -412,3 +409,21 @@ class Accumulator(Generic[Handle]):
     def _queue_of(self, batch: ProducerBatch) -> PartitionQueue:
         topic, partition = batch.topic_partition
         return self._topics[topic].queues[partition]
+
+
+def _not_delivered(
+    batch: ProducerBatch, timeout_ms: float, hindrance: OttlaError | None
+) -> DeliveryTimeoutError:
+    """Return the error of a batch that took too long, which names what stood in its way."""
+    fate = "it may be in the log" if batch.was_sent else "it was never sent"
+    error = DeliveryTimeoutError(
+        f"a batch for {batch.topic_partition} was not acknowledged within {timeout_ms / 1000:g} s "
+        f"({fate}); "
+        + (
+            "check that its leader is reachable, or raise delivery_timeout_ms"
+            if hindrance is None
+            else f"the last error was {hindrance.name}: {hindrance}"
+        )
+    )
+    error.__cause__ = hindrance
+    return error

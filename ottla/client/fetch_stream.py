@@ -170,10 +170,9 @@ class FetchStream:
         for fetched in response.partitions:
             partition = TopicPartition(fetched.topic, fetched.partition)
             self.credit_bytes -= len(fetched.batches)
-            if fetched.error.code:
-                # The broker has dropped it from the stream: nothing more is under way.
-                self._reached.pop(partition, None)
-            elif partition in self._reached:
+            # Not after an error: it may be about a place before the last move, while batches from
+            # the new place are under way.
+            if not fetched.error.code and partition in self._reached:
                 reached = max(self._reached[partition], fetched.next_offset)
                 self._reached[partition] = reached
             self._received(self, fetched)

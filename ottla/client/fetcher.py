@@ -31,7 +31,7 @@ from ottla.client.backoff import backoff_delay_ms
 from ottla.client.connections import Connections
 from ottla.client.consumer_record import ConsumerRecord
 from ottla.client.fetch_stream import FetchStream
-from ottla.client.metadata import MetadataCache
+from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.offset_lookup import OffsetLookup
 from ottla.client.partition_reader import PartitionReader
 from ottla.client.positions import PositionFinder
@@ -41,6 +41,7 @@ from ottla.model.errors import (
     CorruptMessageError,
     OffsetOutOfRangeError,
     OttlaError,
+    StorageError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import TopicPartition
@@ -54,6 +55,9 @@ FETCH_STREAM_ENDED: Final = "fetch_stream_ended"
 CORRUPT_FETCHES_MAX: Final = 3
 """How often in a row a batch may arrive damaged. The damage may be on the wire, so it is fetched
 again; if it stays, it is on the broker's disk, and the application is told."""
+
+DISK_FAILURES_GAP_MS: Final = 1_000
+"""Two failures that lie further apart than this and the back-off are two stories."""
 
 _MOVED_BACK: Final = OttlaError("a partition is to be read again from an earlier offset")
 
@@ -80,6 +84,8 @@ class Fetcher:
         self._turns: deque[PartitionReader] = deque()
         self._blocked: set[PartitionReader] = set()
         self._failures: dict[PartitionReader, int] = {}
+        self._disk_failures: dict[PartitionReader, tuple[float, float]] = {}
+        # When the leader first said so, and last, monotonic.
         self._broker_failures: dict[int, int] = {}
         self._timers: dict[PartitionReader, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -125,6 +131,7 @@ class Fetcher:
         self.positions.forget(reader)
         self._blocked.discard(reader)
         self._failures.pop(reader, None)
+        self._disk_failures.pop(reader, None)
         timer = self._timers.pop(reader, None)
         if timer is not None:
             timer.cancel()
@@ -136,6 +143,7 @@ class Fetcher:
         """Read on at ``offset``, or wherever a look-up finds (``None``)."""
         self.positions.forget(reader)
         self._blocked.discard(reader)
+        self._disk_failures.pop(reader, None)
         self._detach(reader)
         reader.seek(offset)
         if offset is None:
@@ -358,6 +366,7 @@ class Fetcher:
         else:
             if reader.fetch_offset != before:
                 self._failures.pop(reader, None)
+                self._disk_failures.pop(reader, None)
             else:
                 stream.replenish(self._share_bytes())
         self._tell()
@@ -379,12 +388,24 @@ class Fetcher:
         if isinstance(error, OffsetOutOfRangeError):
             self.positions.find(reader)
             self.route(reader)
-        elif error.retriable:
+        elif error.retriable and not self._disk_stays_failed(reader, error):
             if error.refreshes_metadata:
                 self._metadata.request_refresh()
             self._back_off(reader, failures)
         else:
             self._block(reader, error)
+
+    def _disk_stays_failed(self, reader: PartitionReader, error: OttlaError) -> bool:
+        """Whether the leader has said for so long that its disk failed that nobody takes over."""
+        if not isinstance(error, StorageError):
+            self._disk_failures.pop(reader, None)
+            return False
+        now_ms = self._loop.time() * 1000
+        first_ms, last_ms = self._disk_failures.get(reader, (now_ms, now_ms))
+        if now_ms - last_ms > self._settings.retry_backoff_max_ms + DISK_FAILURES_GAP_MS:
+            first_ms = now_ms  # it was read in between, although nothing new was there
+        self._disk_failures[reader] = (first_ms, now_ms)
+        return now_ms - first_ms >= min(patience_ms(error), self._settings.request_timeout_ms)
 
     def _replenish_if_freed(self) -> None:
         if not self._has_freed:

@@ -12,6 +12,7 @@ each time, so that a broker that lags behind does not mislead for long.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from ottla.model.errors import (
     MetadataError,
     OttlaError,
     RequestTimedOutError,
+    StorageError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import NO_BROKER, TopicPartition
@@ -36,6 +38,22 @@ from ottla.v1 import cluster_pb2, topics_pb2
 UNKNOWN_TOPIC_WAIT_MS: Final = 2_000
 """How long a topic may be unknown before we believe it: one that was just created reaches
 every broker well within this, and a mistyped name is reported soon."""
+
+STORAGE_ERROR_WAIT_MS: Final = 1_000
+"""How long the leader's disk may have failed before the reader is told: time for another replica to
+take over. Where there is none, the error stays until somebody repairs the disk."""
+
+
+def patience_ms(error: OttlaError) -> float:
+    """Return for how long to ask again about a partition for which this is the answer.
+
+    Nothing for an error that will not pass, without end for one that will.
+    """
+    if isinstance(error, UnknownTopicOrPartitionError):
+        return UNKNOWN_TOPIC_WAIT_MS
+    if isinstance(error, StorageError):
+        return STORAGE_ERROR_WAIT_MS
+    return math.inf if error.retriable else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +308,20 @@ class MetadataCache:
         return NoBrokersAvailableError(
             f"no broker answered at {tried} within {timeout_ms / 1000:g} s ({error}); check that "
             "one is running there ('ottla up' starts one), that bootstrap_servers names its gRPC "
-            "port, and that both sides use TLS or neither does"
+            f"port, and that both sides use TLS or neither does{self._about_certificates()}"
         )
+
+    def _about_certificates(self) -> str:
+        """A failed handshake looks like a broker that is away; only the broker knows better."""
+        if not self._settings.uses_tls:
+            return ""
+        text = "; with TLS, ssl_ca_location must hold the authority of the broker's certificate"
+        if self._settings.ssl_certificate_location is None:
+            text += (
+                ", and the broker may require a client certificate (ssl_certificate_location and "
+                "ssl_key_location)"
+            )
+        return text
 
     def _backoff(self) -> Backoff:
         return Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from ottla.client.backoff import Backoff
 from ottla.client.connections import Connections
-from ottla.client.metadata import MetadataCache
+from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.rpc import call, error_from_message
 from ottla.client.settings import ConnectionSettings
 from ottla.model.errors import LeaderNotAvailableError, OttlaError
@@ -53,7 +53,8 @@ class OffsetLookup:
     ) -> dict[TopicPartition, OffsetFound]:
         """Return an answer for every partition asked about.
 
-        What may pass is tried again for ``request_timeout_ms``.
+        What may pass is tried again for ``request_timeout_ms``; a partition that does not exist,
+        or whose leader's disk failed, not for as long.
 
         Raises:
             UnknownTopicOrPartitionError: there is no such topic or partition.
@@ -65,6 +66,7 @@ class OffsetLookup:
             await self._metadata.topic(topic, timeout_ms=deadline_ms - _now_ms())
         backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
         found: dict[TopicPartition, OffsetFound] = {}
+        failing_since_ms: dict[tuple[TopicPartition, type[OttlaError]], float] = {}
         while True:
             left = {key: asked for key, asked in questions.items() if key not in found}
             answers, failures = await self.ask_once(left, timeout_ms=deadline_ms - _now_ms())
@@ -72,8 +74,10 @@ class OffsetLookup:
             if not failures:
                 return found
             delay_ms = backoff.next_delay_ms()
-            for error in failures.values():
-                if not error.retriable or _now_ms() + delay_ms >= deadline_ms:
+            next_ms = _now_ms() + delay_ms
+            for partition, error in failures.items():
+                since_ms = failing_since_ms.setdefault((partition, type(error)), _now_ms())
+                if next_ms >= min(deadline_ms, since_ms + patience_ms(error)):
                     raise error
             self._metadata.request_refresh()
             await asyncio.sleep(delay_ms / 1000)

@@ -75,6 +75,8 @@ class PartitionQueue:
         """Not to be sent from before; kept by the sender."""
         self.stream: object = None
         """Where the batches in flight are."""
+        self.hindrance: OttlaError | None = None
+        """What has kept the partition from taking a batch since it last took one."""
         self._settled = settled
         self._producer_id = producer_id
         self._producer_epoch = producer_epoch
@@ -184,6 +186,7 @@ class PartitionQueue:
         """The batch is in the log."""
         self._leave_flight(batch)
         self._is_confirmed = True
+        self.hindrance = None
         if not batch.is_abandoned:
             self._settled(batch, appended)
 
@@ -196,6 +199,8 @@ class PartitionQueue:
         out_of_order = isinstance(error, OutOfOrderSequenceError)
         behind_a_retry = bool(self._retry) and self._retry[0].serial < batch.serial
         if error.retriable or (out_of_order and behind_a_retry):
+            if not out_of_order:
+                self.hindrance = error
             self._repeat(batch)
             return True
         if out_of_order and self._has_hole:
@@ -205,9 +210,10 @@ class PartitionQueue:
         self._settled(batch, error)
         return False
 
-    def lost(self, batch: ProducerBatch) -> None:
-        """Nobody will answer: the batch may be in the log, or may not."""
+    def lost(self, batch: ProducerBatch, reason: OttlaError) -> None:
+        """Nobody will answer, for ``reason``: the batch may be in the log, or may not."""
         self._leave_flight(batch)
+        self.hindrance = reason
         if batch.is_abandoned:
             self._leave_hole()
         else:

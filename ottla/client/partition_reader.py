@@ -8,7 +8,8 @@ A state machine without clock or network. Two offsets tell where it is:
 ``position`` is the next record for the application, ``fetch_offset`` what the broker is to send
 next. Seeking sets both. Everything received is held against ``fetch_offset``: what lies below was
 asked for by an earlier fetch, and is dropped; what lies beyond leaves a gap that the broker
-vouches for (compaction, deleted records).
+vouches for (compaction, deleted records). Offsets that go back within an answer, or beyond what is
+committed, are damage: the checksum of a batch does not cover where it belongs.
 
 Batches stay as they came, compressed perhaps, until records are taken. So memory is bounded by
 what came over the wire, plus one batch a partition.
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from contextlib import suppress
+from itertools import islice, zip_longest
 
 from ottla.client.consumer_record import ConsumerRecord
 from ottla.client.serialization import DeserializationPlace
@@ -48,7 +50,8 @@ class PartitionReader:
         self.buffered_bytes = 0
         """In memory, as they came."""
         self._settings = settings
-        self._batches: deque[RecordBatch] = deque()
+        self._batches: deque[tuple[RecordBatch, int]] = deque()
+        """Each with the offset that was asked for: batches may begin below it."""
         self._records: Iterator[ConsumerRecord] = iter(())
         self._current: RecordBatch | None = None
 
@@ -115,26 +118,73 @@ class PartitionReader:
         was kept of it is good: fetching goes on at ``fetch_offset``.
         """
         assert self.fetch_offset is not None, "nothing is fetched without a position"
-        for batch in split_batches(content):
-            if batch.header.next_offset <= self.fetch_offset:
+        batches, error = self._split(content)
+        end_offset: int | None = None
+        for batch, following in zip_longest(batches, batches[1:]):
+            self._check_place(batch, end_offset, following)
+            end_offset = batch.header.next_offset
+            if end_offset <= self.fetch_offset:
                 continue
             if self._settings.check_crcs and not crc_matches(batch):
                 raise CorruptMessageError(
                     f"the batch of {self.topic_partition} at offset {batch.header.base_offset} "
                     f"does not have the checksum {batch.header.crc:#010x} that it claims"
                 )
-            self._batches.append(batch)
+            self._batches.append((batch, self.fetch_offset))
             self.buffered_bytes += len(batch.view)
-            self.fetch_offset = batch.header.next_offset
+            self.fetch_offset = end_offset
+        if error is not None:
+            raise CorruptMessageError(
+                f"what the broker sent of {self.topic_partition} is not sound after offset "
+                f"{self.fetch_offset}: {error}"
+            )
 
     # --- Inside -------------------------------------------------------------------------
+
+    def _split(self, content: bytes) -> tuple[list[RecordBatch], CorruptMessageError | None]:
+        """Return the batches up to the first that is not whole, and what is wrong with that."""
+        try:
+            return split_batches(content), None
+        except CorruptMessageError as error:
+            batches: list[RecordBatch] = []
+            position = 0
+            with suppress(CorruptMessageError):
+                while True:  # ends: something in it is not a whole batch
+                    batches.append(RecordBatch.at(content, position))
+                    position += len(batches[-1].view)
+            return batches, error
+
+    def _check_place(
+        self, batch: RecordBatch, end_offset: int | None, following: RecordBatch | None
+    ) -> None:
+        """Check the offsets of a batch against its neighbours and against what is committed.
+
+        Of two that overlap, the one that follows on from what is before it is believed.
+        """
+        header = batch.header
+        base_offset, next_offset = header.base_offset, header.next_offset
+        asked = self.fetch_offset
+        assert asked is not None, "nothing is fetched without a position"
+        follows_on = base_offset <= asked if end_offset is None else base_offset == end_offset
+        if (
+            next_offset <= base_offset
+            or (end_offset is not None and base_offset < end_offset)
+            or (self.high_watermark is not None and next_offset > self.high_watermark)
+            or (following and not follows_on and following.header.base_offset < next_offset)
+        ):
+            raise CorruptMessageError(
+                f"the broker sent a batch of {self.topic_partition} with offsets {base_offset} to "
+                f"{header.last_offset} where offset {end_offset or asked} should be; "
+                f"{self.high_watermark} is the end of what is committed"
+            )
 
     def _next_batch(self) -> bool:
         """Begin to decode the next batch; return whether there is one."""
         if not self._batches:
             return False
-        self._current = batch = self._batches.popleft()
-        self._records = iter(()) if batch.header.is_control else self._decode(batch)
+        batch, begin = self._batches.popleft()
+        self._current = batch
+        self._records = iter(()) if batch.header.is_control else self._decode(batch, begin)
         return True
 
     def _take_into(self, records: list[ConsumerRecord], wanted: int) -> bool:
@@ -166,10 +216,8 @@ class PartitionReader:
         self.buffered_bytes -= len(self._current.view)
         self._current = None
 
-    def _decode(self, batch: RecordBatch) -> Iterator[ConsumerRecord]:
+    def _decode(self, batch: RecordBatch, begin: int) -> Iterator[ConsumerRecord]:
         topic, partition = self.topic_partition
-        begin = self.position
-        assert begin is not None
         timestamp_type = batch.header.timestamp_type
         key_of = self._settings.key_deserializer
         value_of = self._settings.value_deserializer

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Final
 
 from ottla.client.backoff import Backoff
 from ottla.client.errors import NoOffsetError
-from ottla.client.metadata import UNKNOWN_TOPIC_WAIT_MS, MetadataCache
+from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.offset_lookup import EARLIEST, LATEST, OffsetFound, OffsetLookup
 from ottla.client.partition_reader import PartitionReader
 from ottla.client.settings import ConsumerSettings
-from ottla.model.errors import (
-    OffsetOutOfRangeError,
-    OttlaError,
-    UnknownTopicOrPartitionError,
-)
+from ottla.model.errors import OffsetOutOfRangeError, OttlaError
 from ottla.model.ids import TopicPartition
 
 _log = logging.getLogger(__name__)
@@ -55,7 +52,8 @@ class PositionFinder:
         self._found = found
         self._pending: dict[TopicPartition, PartitionReader] = {}
         self._begin: dict[TopicPartition, int] = {}
-        self._unknown_since_ms: dict[TopicPartition, float] = {}
+        self._failing: dict[TopicPartition, tuple[type[OttlaError], float]] = {}
+        # With what error, and since when.
         self._asked = asyncio.Event()
 
     def find(self, reader: PartitionReader, *, begin: int | None = None) -> None:
@@ -69,7 +67,7 @@ class PositionFinder:
         """The application has chosen a position itself."""
         self._pending.pop(reader.topic_partition, None)
         self._begin.pop(reader.topic_partition, None)
-        self._unknown_since_ms.pop(reader.topic_partition, None)
+        self._failing.pop(reader.topic_partition, None)
 
     def is_finding(self, reader: PartitionReader) -> bool:
         """Whether ``reader`` is being looked up."""
@@ -112,12 +110,15 @@ class PositionFinder:
 
     def _is_hopeless(self, partition: TopicPartition, error: OttlaError) -> bool:
         """Whether to tell the application instead of trying again."""
-        if not isinstance(error, UnknownTopicOrPartitionError):
-            return not error.retriable
+        patience = patience_ms(error)
+        if math.isinf(patience):
+            return False
         now_ms = asyncio.get_running_loop().time() * 1000
-        since_ms = self._unknown_since_ms.setdefault(partition, now_ms)
-        patience_ms = min(UNKNOWN_TOPIC_WAIT_MS, self._settings.request_timeout_ms)
-        return now_ms - since_ms >= patience_ms
+        kind, since_ms = self._failing.get(partition, (type(error), now_ms))
+        if kind is not type(error):
+            since_ms = now_ms
+        self._failing[partition] = (type(error), since_ms)
+        return now_ms - since_ms >= min(patience, self._settings.request_timeout_ms)
 
     def _settle(self, reader: PartitionReader, earliest: OffsetFound, latest: OffsetFound) -> None:
         offset = reader.fetch_offset

@@ -144,6 +144,9 @@ class Sender:
             return
         leader = self._metadata.picture.leader_of(queue.topic_partition)
         if leader is None:
+            queue.hindrance = queue.hindrance or self._metadata.picture.why_no_leader(
+                queue.topic_partition
+            )
             self._leaderless.add(queue)
             self._metadata.request_refresh()
             return
@@ -202,7 +205,7 @@ class Sender:
                 # The broker refused the one request it had, so it is clear which it means.
                 queue.refused(batch, reason)
             else:
-                queue.lost(batch)
+                queue.lost(batch, reason)
         return queues
 
     # --- Outcomes ---------------------------------------------------------------------

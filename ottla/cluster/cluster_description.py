@@ -23,7 +23,7 @@ from ottla.cluster.services import (
 )
 from ottla.cluster.topics import check_topic_count
 from ottla.model.errors import OttlaError, RequestTimedOutError, TopicAlreadyExistsError
-from ottla.model.ids import BrokerId
+from ottla.model.ids import NO_BROKER, BrokerId, TopicPartition
 from ottla.model.image import ClusterImage
 from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
 from ottla.model.topic_names import INTERNAL_TOPICS
@@ -66,6 +66,15 @@ class BrokerClusterService:
             (name, failed.get(name, result))
             for name, result in self._topics.describe_topics(names, include_internal=False)
         ]
+
+    def offline_partitions(self) -> int:
+        offline = {
+            TopicPartition(topic.name, number)
+            for topic in self.image.topics.values()
+            for number, part in enumerate(topic.partitions)
+            if part.leader == NO_BROKER
+        }
+        return len(offline.union(self._hosted.offline_partitions()))
 
     def describe_broker(self) -> BrokerDescription:
         return BrokerDescription(

@@ -70,7 +70,7 @@ class BrokerFetchService:
             if self._clock.now_ms() >= deadline_ms:
                 break
             # From here to the wait nothing is awaited, so that no commit is missed.
-            if True:
+            if not poll.can_read_on():
                 began = time.perf_counter()
                 try:
                     await self._reads.wait(poll.conditions(), deadline_ms=deadline_ms)

@@ -15,7 +15,7 @@ Rules
   the log is synced, so an append that comes in between asks again.
 * A round is of those who wait when it begins. What comes while the disk works is for the next one:
   under steady load the queue never is empty, and results would wait for a round without an end
-  (four busy partitions: 21 syncs and 117 ms a round instead of 4 syncs and 2 ms).
+  (four busy partitions: 21 syncs and 117 ms a round instead of 3 syncs and 8 ms).
 * Results of a round come back in one callback on the event loop, in the order of the requests.
 * A log is asked for its flush on the flusher's thread only, and never after :meth:`Flusher.barrier`
   returned for a log whose requests had stopped; then it may be closed.

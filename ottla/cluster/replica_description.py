@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ottla.cluster.data_directory import DataDirectory
 from ottla.cluster.partition import Partition
 from ottla.cluster.replica_manager import ReplicaManager
 from ottla.cluster.services import HostedPartitionDescription, LogDirectoryDescription
 from ottla.metrics.registry import BrokerSample, DirectorySample, PartitionSample
+from ottla.model.errors import StorageError
 from ottla.model.ids import MetadataOffset, TopicPartition
 from ottla.model.image import ClusterImage
 from ottla.runtime.files import FileSystem
@@ -33,6 +34,19 @@ class ReplicaDescription:
             return None
         return _described(partition)
 
+    def why_offline(self, topic_partition: TopicPartition) -> StorageError | None:
+        """Return why a partition that should be here is not; ``None`` if there is no reason."""
+        return self._replicas.offline.get(topic_partition)
+
+    def offline_partitions(self) -> Collection[TopicPartition]:
+        """Return the partitions that should be here and whose log cannot be used."""
+        return self._replicas.offline.keys()
+
+    @property
+    def directory_failure(self) -> StorageError | None:
+        """Why the directory takes no more writes; ``None`` while all is well."""
+        return self._directory.failure
+
     def describe_log_directories(self) -> Sequence[LogDirectoryDescription]:
         """Describe the directory with all partitions in it."""
         usable_bytes, total_bytes = self._space()
@@ -51,6 +65,7 @@ class ReplicaDescription:
         usable_bytes, total_bytes = self._space()
         return BrokerSample(
             metadata_offset=MetadataOffset(image.metadata_offset),
+            offline_partitions=len(self._replicas.offline),
             partitions=[_sampled(p) for _, p in sorted(self._replicas.partitions.items())],
             directories=[
                 DirectorySample(

@@ -15,6 +15,11 @@ several images is a difference all the same.
 Logs are made and deleted on the log thread, because that waits for the disk; everything else
 happens on the event loop. A partition whose log cannot be opened or made is *offline*: it is
 answered with the reason, and does not keep others from being served.
+
+Only what is known to be deleted is deleted: a partition hosted until now, or of a topic that the
+image before knew and this one does not. A directory of any other topic may be good data with a damaged
+``partition.metadata``. It is set aside as a stray one, or, if a partition of its name belongs here
+and it has records, stays where it is, and that partition is offline.
 """
 
 from __future__ import annotations
@@ -42,10 +47,12 @@ from ottla.model.image import ClusterImage, PartitionImage, TopicImage
 from ottla.replication.leader import IsrMember
 from ottla.runtime.logging import Event, Severity, emit
 from ottla.storage.log import PartitionLog
+from ottla.storage.log_creation import NewLog
 from ottla.storage.log_manager import LogManager
 
 PARTITION_OFFLINE = Event("replica.partition_offline", Severity.ERROR)
 PARTITION_DELETED = Event("replica.partition_deleted")
+PARTITION_STRAY = Event("replica.partition_stray", Severity.WARNING)
 
 LOGS_MADE_AT_ONCE_MAX: Final = 64
 """Logs made in one go on the log thread, before the event loop gets to lead them."""
@@ -68,7 +75,9 @@ class _Change:
 
     image: ClusterImage
     gone: Sequence[TopicPartition]
-    """Hosted, or on disk, and not ours."""
+    """Hosted, or on disk, and known to be ours no more."""
+    stray: Sequence[TopicPartition]
+    """On disk, not ours, and of a topic that was never heard of."""
     new: Sequence[_Assigned]
     """Ours, and not hosted."""
 
@@ -177,8 +186,10 @@ class ReplicaManager:
                 self._metadata.publish(image)
 
     async def _carry_out(self, image: ClusterImage) -> None:
+        self._forget_offline(image)
         change = self._change(image)
         await self._remove(change.gone, image)
+        self._set_aside(change.stray)
         new = iter(change.new)
         while some := list(islice(new, LOGS_MADE_AT_ONCE_MAX)):
             await self._make(some, image)
@@ -192,18 +203,52 @@ class ReplicaManager:
             topic_id = self._logs.topic_id(topic_partition)
             if topic_id is not None:
                 present.setdefault(topic_partition, topic_id)
-        gone = [
-            tp
-            for tp, topic_id in present.items()
-            if tp not in ours or ours[tp].topic.topic_id != topic_id
-        ]
+        deleted = self._metadata.image.topic_names.keys() - image.topic_names.keys()
+        gone: list[TopicPartition] = []
+        stray: list[TopicPartition] = []
+        for tp, topic_id in present.items():
+            if tp in ours and ours[tp].topic.topic_id == topic_id:
+                continue
+            if tp in self._partitions or topic_id in deleted:
+                gone.append(tp)
+            elif tp not in ours:
+                stray.append(tp)
+            elif self._is_empty(tp):
+                gone.append(tp)
+            # Else it stays and is in the way of the new log, which says so.
+        gone += self._missing_no_more(ours)
         going = set(gone)
         new = [
             assigned
             for tp, assigned in ours.items()
             if tp in going or (tp not in self._partitions and tp not in self._offline)
         ]
-        return _Change(image=image, gone=gone, new=new)
+        return _Change(image=image, gone=gone, stray=stray, new=new)
+
+    def _missing_no_more(
+        self, ours: Mapping[TopicPartition, _Assigned]
+    ) -> Iterator[TopicPartition]:
+        """Yield the partitions whose directory is missing, and may be, since the topic has gone."""
+        done = self._metadata.image.topics
+        for topic_partition in self._logs.missing:
+            before = done.get(topic_partition.topic)
+            assigned = ours.get(topic_partition)
+            if assigned is None or (
+                before is not None and before.topic_id != assigned.topic.topic_id
+            ):
+                yield topic_partition
+
+    def _is_empty(self, topic_partition: TopicPartition) -> bool:
+        log = self._logs.get(topic_partition)
+        return log is not None and log.log_end_offset == 0
+
+    def _forget_offline(self, image: ClusterImage) -> None:
+        """Forget what was wrong with partitions of topics that are gone, or made again."""
+        done = self._metadata.image.topics
+        for topic_partition in list(self._offline):
+            before, now = (topics.get(topic_partition.topic) for topics in (done, image.topics))
+            if before is None or now is None or before.topic_id != now.topic_id:
+                del self._offline[topic_partition]
 
     def _assigned(self, image: ClusterImage) -> Iterator[_Assigned]:
         for topic in image.topics.values():
@@ -237,6 +282,17 @@ class ReplicaManager:
             if topic not in image.topics:
                 self._instruments.forget_topic(topic)
 
+    def _set_aside(self, stray: Sequence[TopicPartition]) -> None:
+        """Keep what may be somebody's records, but not under a name that a topic may get."""
+        for topic_partition in stray:
+            topic_id = self._logs.topic_id(topic_partition)
+            try:
+                kept_as = self._logs.set_aside(topic_partition)
+            except StorageError as error:
+                self._context.directory.fail(error)
+            else:
+                emit(PARTITION_STRAY, partition=topic_partition, topic_id=topic_id, kept_as=kept_as)
+
     # --- Partitions that come ---
 
     async def _make(self, new: Sequence[_Assigned], image: ClusterImage) -> None:
@@ -265,21 +321,18 @@ class ReplicaManager:
         self, requests: Sequence[tuple[_Assigned, PartitionSettings]]
     ) -> list[PartitionLog | StorageError]:
         """Make logs, or find those that are open already. On the log thread."""
-        wall_ms = self._context.clock.wall_ms()
-        made: list[PartitionLog | StorageError] = []
-        for assigned, settings in requests:
-            try:
-                made.append(
-                    self._logs.create(
-                        assigned.topic_partition,
-                        assigned.topic.topic_id,
-                        settings.log,
-                        wall_ms=wall_ms,
-                    )
-                )
-            except StorageError as error:
-                made.append(error)
-        return made
+        wanted = [
+            NewLog(assigned.topic_partition, assigned.topic.topic_id, settings.log)
+            for assigned, settings in requests
+        ]
+        failure = self._context.directory.failure
+        if failure is not None:
+            return [self._made_before(new) or failure for new in wanted]
+        return self._logs.create_all(wanted, wall_ms=self._context.clock.wall_ms())
+
+    def _made_before(self, new: NewLog) -> PartitionLog | None:
+        same_topic = self._logs.topic_id(new.topic_partition) == new.topic_id
+        return self._logs.get(new.topic_partition) if same_topic else None
 
     # --- Partitions that stay ---
 

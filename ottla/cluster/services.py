@@ -397,6 +397,12 @@ class ClusterService(Protocol):
     ) -> list[tuple[str, Result[TopicDescription]]]:
         """Describe the topics named, creating them if that is asked for and allowed; or all."""
 
+    def offline_partitions(self) -> int:
+        """How many partitions cannot be used.
+
+        Those that have no leader, and those whose log this broker should have and cannot open.
+        """
+
     def describe_broker(self) -> BrokerDescription:
         """This broker, its directories and the partitions in them."""
 

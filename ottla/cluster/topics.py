@@ -38,6 +38,7 @@ from ottla.model.errors import (
     InvalidRequestError,
     InvalidTopicError,
     RequestTimedOutError,
+    StorageError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import NO_BROKER, NO_OFFSET, TopicPartition
@@ -66,6 +67,9 @@ class BrokerTopicsService:
         self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
     ) -> list[Result[TopicCreated]]:
         deadline = _Deadline(_timeout(timeout_ms))
+        unwritable = self._why_nowhere()
+        if unwritable is not None:
+            return [unwritable for _ in topics]
         created = await self._controller.submit(
             CreateTopics(topics=tuple(map(_new_topic, topics)), validate_only=validate_only),
             timeout_ms=deadline.left_ms,
@@ -75,7 +79,10 @@ class BrokerTopicsService:
             made = [topic.name for topic in created if topic.error is None]
             late = await self._wait_led(made, deadline)
         return [
-            topic.error or (_late(topic.name) if topic.name in late else _created(topic))
+            topic.error
+            or (_late(topic.name) if topic.name in late else None)
+            or (None if validate_only else self._why_offline(topic.name))
+            or _created(topic)
             for topic in created
         ]
 
@@ -89,6 +96,9 @@ class BrokerTopicsService:
         self, totals: Sequence[tuple[str, int]], *, validate_only: bool
     ) -> list[Result[None]]:
         deadline = _Deadline(ADMIN_TIMEOUT_DEFAULT_MS)
+        unwritable = self._why_nowhere()
+        if unwritable is not None:
+            return [unwritable for _ in totals]
         results = await self._controller.submit(
             CreatePartitions(
                 topics=tuple(NewPartitions(name=name, partitions=total) for name, total in totals),
@@ -101,7 +111,9 @@ class BrokerTopicsService:
             grown = [result.name for result in results if result.error is None]
             late = await self._wait_led(grown, deadline)
         return [
-            result.error or (_late(result.name) if result.name in late else None)
+            result.error
+            or (_late(result.name) if result.name in late else None)
+            or (None if validate_only else self._why_offline(result.name))
             for result in results
         ]
 
@@ -134,6 +146,25 @@ class BrokerTopicsService:
         return PartitionDescription(
             partition, image, hosted.log_start_offset, hosted.high_watermark, hosted.size_bytes
         )
+
+    def _why_nowhere(self) -> StorageError | None:
+        """Say why no new partition can be had anywhere; ``None`` if some broker may take it."""
+        failure = self._hosted.directory_failure
+        if failure is None or len(self._metadata.image.brokers) > 1:
+            return None
+        return StorageError(f"nothing was created, for the only broker has no disk: {failure}")
+
+    def _why_offline(self, name: str) -> StorageError | None:
+        """Say why partitions of a topic cannot be used here; ``None`` if all can."""
+        topic = self._metadata.image.topics.get(name)
+        for number in range(0 if topic is None else len(topic.partitions)):
+            reason = self._hosted.why_offline(TopicPartition(name, number))
+            if reason is not None:
+                return StorageError(
+                    f"the change of topic {name!r} was made, but partition {number} is offline: "
+                    f"{reason}"
+                )
+        return None
 
     async def _wait_led(self, names: Sequence[str], deadline: _Deadline) -> frozenset[str]:
         """Wait until all partitions of these topics are led; return the topics that are late."""

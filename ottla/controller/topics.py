@@ -169,9 +169,9 @@ class _NewNames:
         _check_once(self._counts, name)
         check_topic_name(name)
         if name in self._topics:
+            count = len(self._topics[name].partitions)
             raise TopicAlreadyExistsError(
-                f"topic {name!r} exists already, with "
-                f"{len(self._topics[name].partitions)} partitions"
+                f"topic {name!r} exists already, with {count} partition{'' if count == 1 else 's'}"
             )
         other = self._by_metric_name.get(_metric_name(name))
         if other is not None:
@@ -222,8 +222,9 @@ def _create_topic(
 def _add_partitions(state: MetadataState, topic: TopicImage, partitions: int) -> Step:
     present = len(topic.partitions)
     if partitions <= present:
+        noun = "partition" if present == 1 else "partitions"
         raise InvalidPartitionsError(
-            f"topic {topic.name!r} has {present} partitions already; their number can only be "
+            f"topic {topic.name!r} has {present} {noun} already; their number can only be "
             f"raised, and {partitions} is not more"
         )
     _check_partitions(topic.name, partitions)

@@ -79,6 +79,8 @@ class BrokerSample:
     """The state of the broker at the moment of looking."""
 
     metadata_offset: int
+    offline_partitions: int = 0
+    """Partitions that should be hosted and whose log cannot be used."""
     partitions: Sequence[PartitionSample] = ()
     directories: Sequence[DirectorySample] = ()
 
@@ -188,6 +190,11 @@ class _StateCollector(Collector):
             "ottla_metadata_offset",
             "Position in the metadata log that this broker has applied.",
             sample.metadata_offset,
+        )
+        yield GaugeMetricFamily(
+            "ottla_offline_partitions",
+            "Partitions that belong here and whose log cannot be used; the broker's log says why.",
+            sample.offline_partitions,
         )
         yield from _partition_totals(sample.partitions)
         yield from _partition_gauges(sample.partitions)

@@ -57,8 +57,9 @@ def walk_headers(
 
     Raises:
         WouldWaitError: ``cached_only``, and a header has to come from the disk.
-        CorruptMessageError: there is no batch where one should be.
+        CorruptMessageError: there is no batch where one should be, or it does not follow on.
     """
+    next_offset: int | None = None
     window, window_start, window_bytes = b"", position, _WALK_BYTES
     while position < end:
         if position - window_start + HEADER_BYTES > len(window):
@@ -71,6 +72,12 @@ def walk_headers(
                 f"{file.path}: the batch at position {position} claims {header.size_bytes} bytes, "
                 f"which is beyond {end}"
             )
+        if next_offset is not None and header.base_offset != next_offset:
+            raise CorruptMessageError(
+                f"{file.path}: the batch at position {position} has base offset "
+                f"{header.base_offset}, not {next_offset}"
+            )
+        next_offset = header.base_offset + header.last_offset_delta + 1
         yield position, header
         position += header.size_bytes
         # Batches larger than the window are stepped over: only their headers are worth reading.

@@ -47,8 +47,10 @@ class DamagedLogError(StorageError):
         self.damage = damage
 
 
-def find_damage(log: File, base_offset: int, *, end: int) -> Damage | None:
-    """Read a log up to position ``end``, which must be a batch boundary, and report what is wrong.
+def find_damage(
+    log: File, base_offset: int, *, end: int, end_offset: int
+) -> Damage | None:
+    """Read a segment up to position ``end``, where ``end_offset`` must be, and report what is wrong.
 
     Returns ``None`` if all of it is sound. Waits for the disk.
     """
@@ -56,6 +58,9 @@ def find_damage(log: File, base_offset: int, *, end: int) -> Damage | None:
     next_offset = base_offset
     for _, batch in scan:
         next_offset = batch.header.next_offset
-    if scan.unsound is None:
+    reason = scan.unsound
+    if reason is None and next_offset != end_offset:
+        reason = f"it ends there, but what follows it begins at offset {end_offset}"
+    if reason is None:
         return None
-    return Damage(path=log.path, position=scan.position, offset=next_offset, reason=scan.unsound)
+    return Damage(path=log.path, position=scan.position, offset=next_offset, reason=reason)

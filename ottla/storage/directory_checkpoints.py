@@ -61,6 +61,15 @@ class DirectoryCheckpoints:
         """Return what the files said when they were read."""
         return self._found.get(topic_partition, PartitionOffsets())
 
+    @property
+    def with_records(self) -> list[TopicPartition]:
+        """The partitions that had durable or committed records when the files were written."""
+        return [
+            partition
+            for partition, found in self._found.items()
+            if found.recovery_point > 0 or found.high_watermark > 0
+        ]
+
     def forget(self, topic_partition: TopicPartition) -> None:
         """Let nothing of this partition live on in one that comes to have its name."""
         self._found.pop(topic_partition, None)

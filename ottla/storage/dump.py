@@ -24,6 +24,7 @@ from typing import Final
 
 from ottla.runtime.files import FileSystem
 from ottla.storage.checkpoints import (
+    CLEAN_SHUTDOWN_FILE,
     HIGH_WATERMARK_FILE,
     LOG_START_OFFSET_FILE,
     META_PROPERTIES_FILE,
@@ -66,6 +67,11 @@ def dump(path: Path, *, file_system: FileSystem, records: bool = False) -> Itera
     for name in names:
         if parse_name(name) is None:
             yield from dump(path / name, file_system=file_system, records=records)
+
+
+def is_dumpable(name: str) -> bool:
+    """Whether a file of this name is one of a log's, rather than just any file."""
+    return parse_name(name) is not None or name in _CHECKS or name == CLEAN_SHUTDOWN_FILE
 
 
 def _dump_segments(

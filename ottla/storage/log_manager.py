@@ -5,13 +5,15 @@
       recovery-point-offset-checkpoint  log-start-offset-checkpoint  replication-offset-checkpoint
       web-0/  web-1/  orders-0/                                  partitions
       web-2.0f8fad5bd9cb469fa16570867728950e-delete/             one that waits for its removal
+      web-3.7c9e6679742540de944be07fc1f90ae7-stray/              one of a topic that nobody knows
 
 Life
 ----
 1. :meth:`LogManager.claim` locks the directory and sees whose it is.
 2. :meth:`LogManager.open_all` takes the clean-shutdown marker away, before anything can be
    written, and opens every partition: at once if the marker was there, with recovery if not. A
-   partition that cannot be opened is *offline*; it does not keep the others from opening.
+   partition that cannot be opened is *offline*; it does not keep the others from opening. So is
+   one that had records, by the checkpoints, and has no directory: it must not begin anew in silence.
 3. :meth:`LogManager.checkpoint` from time to time: recovery starts where it says.
 4. :meth:`LogManager.close` closes every log, writes the checkpoints, and the marker last of all.
    With an offline or failed log there is no marker: the next start must look at it again.
@@ -44,12 +46,19 @@ from ottla.storage.damage import DamagedLogError
 from ottla.storage.directory_checkpoints import DirectoryCheckpoints, PartitionOffsets
 from ottla.storage.log import PartitionLog
 from ottla.storage.log_config import LogConfig
+from ottla.storage.log_creation import NewLog, make_partition_directories
 from ottla.storage.log_removals import LogRemovals, Removal
-from ottla.storage.partition_directories import deleted_directory, tidy_data_directory
+from ottla.storage.partition_directories import (
+    deleted_directory,
+    stray_directory,
+    tidy_data_directory,
+    was_deleted,
+)
 from ottla.storage.partition_metadata import FILE_NAME as PARTITION_METADATA_FILE
-from ottla.storage.partition_metadata import decode_partition_metadata, encode_partition_metadata
+from ottla.storage.partition_metadata import decode_partition_metadata
 from ottla.storage.removal import RemovedSegments
 from ottla.storage.retention_plan import RetentionPlan, carry_out, plan_retention
+from ottla.storage.uuid_text import uuid_to_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,7 @@ class LogManager:
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._topic_ids: dict[TopicPartition, TopicId] = {}
         self._offline: dict[TopicPartition, StorageError] = {}
+        self._missing: set[TopicPartition] = set()
         self._removals = LogRemovals()
         self._marker = CleanShutdownMarker(file_system, directory)
         self._checkpoints = DirectoryCheckpoints(directory, file_system=file_system)
@@ -151,6 +161,11 @@ class LogManager:
         """Return which topic a log, open or offline, is of; ``None`` if there is none to tell."""
         return self._topic_ids.get(topic_partition)
 
+    @property
+    def missing(self) -> frozenset[TopicPartition]:
+        """Those of the offline ones that had records and have no directory."""
+        return frozenset(self._missing)
+
     def known_high_watermark(self, topic_partition: TopicPartition) -> Offset:
         """Return the high watermark that was checkpointed last before the start; 0 if none was.
 
@@ -184,6 +199,16 @@ class LogManager:
             config = config_of(topic_partition)
             result = self._open(topic_partition, config, clean=clean, wall_ms=wall_ms)
             opened(topic_partition, result)
+        for topic_partition in self._checkpoints.with_records:
+            if topic_partition in listing.partitions:
+                continue
+            if was_deleted(topic_partition, listing.removed):
+                self._checkpoints.forget(topic_partition)
+                continue
+            error = self._gone(topic_partition)
+            self._missing.add(topic_partition)
+            self._offline[topic_partition] = error
+            opened(topic_partition, error)
         return OpeningReport(
             clean=clean,
             stopped_broker_epoch=stopped_broker_epoch,
@@ -227,7 +252,7 @@ class LogManager:
             raise self._failed(f"reading {path.name} of", error) from error
         except ValueError as error:
             raise DamagedCheckpointError(
-                path, str(error), "write the topic's id into it again, or remove the directory"
+                path, str(error), "restore it, or move the directory away, and restart the broker"
             ) from None
 
     # --- Single logs ------------------------------------------------------------------------
@@ -243,39 +268,84 @@ class LogManager:
             StorageError: the disk failed; a log of another topic is in the way, which must be
                 deleted first; the log is offline; or the directory holds too many.
         """
-        present = self._logs.get(topic_partition)
-        if present is not None:
-            self._refuse_other_topic(topic_partition, topic_id)
-            return present
-        if topic_partition in self._offline:
-            raise StorageError(str(self._offline[topic_partition]))
-        if len(self._logs) >= self._logs_max:
-            raise StorageError(
-                f"{self.directory} holds {len(self._logs)} partitions, as many as one broker can; "
-                "add a broker, or delete topics"
-            )
-        directory = self._directory_of(topic_partition)
-        try:
-            self._file_system.make_directory(directory)
-            metadata = encode_partition_metadata(topic_id)
-            self._file_system.replace(directory / PARTITION_METADATA_FILE, metadata)
-            self._file_system.sync_directory(self.directory)
-            self._checkpoints.erase(topic_partition)
-        except OSError as error:
-            raise self._failed(f"creating {topic_partition} in", error) from error
-        log = PartitionLog.open(
-            directory,
+        (made,) = self.create_all([NewLog(topic_partition, topic_id, config)], wall_ms=wall_ms)
+        if isinstance(made, StorageError):
+            raise made
+        return made
+
+    def create_all(
+        self, wanted: Sequence[NewLog], *, wall_ms: int
+    ) -> list[PartitionLog | StorageError]:
+        """Do as :meth:`create` for several partitions, in much less time; one result for each.
+
+        What fails for one of them does not keep the others from being made.
+        """
+        results = {new.topic_partition: self._present(new) for new in wanted}
+        assert len(results) == len(wanted), "a partition is asked for twice"
+        missing = [new for new in wanted if results[new.topic_partition] is None]
+        room = max(0, self._logs_max - len(self._logs))
+        failed = make_partition_directories(
+            {self._directory_of(new.topic_partition): new.topic_id for new in missing[:room]},
+            parent=self.directory,
             file_system=self._file_system,
-            config=config,
-            topic_partition=topic_partition,
-            recovery_point=Offset(0),
-            log_start_offset=Offset(0),
-            clean=False,
-            now_ms=wall_ms,
         )
-        self._topic_ids[topic_partition] = topic_id
-        self._logs[topic_partition] = log
+        for number, new in enumerate(missing):
+            partition = new.topic_partition
+            error = failed.get(self._directory_of(partition))
+            if number >= room:
+                results[partition] = self._too_many()
+            elif error is not None:
+                results[partition] = self._failed(f"creating {partition} in", error)
+            else:
+                results[partition] = self._begin(new, wall_ms=wall_ms)
+        return [result for result in results.values() if result is not None]
+
+    def _present(self, new: NewLog) -> PartitionLog | StorageError | None:
+        """Return the log if it is there already, or why it cannot be made."""
+        offline = self._offline.get(new.topic_partition)
+        if offline is not None:
+            return StorageError(str(offline))
+        present = self._logs.get(new.topic_partition)
+        if present is None:
+            return None
+        return self._of_other_topic(new) or present
+
+    def _begin(self, new: NewLog, *, wall_ms: int) -> PartitionLog | StorageError:
+        """Open a log whose directory has just been made."""
+        partition = new.topic_partition
+        try:
+            self._checkpoints.erase(partition)
+            log = PartitionLog.open(
+                self._directory_of(partition),
+                file_system=self._file_system,
+                config=new.config,
+                topic_partition=partition,
+                recovery_point=Offset(0),
+                log_start_offset=Offset(0),
+                clean=False,
+                now_ms=wall_ms,
+            )
+        except OSError as error:
+            return self._failed(f"creating {partition} in", error)
+        except StorageError as error:
+            return error
+        self._topic_ids[partition] = new.topic_id
+        self._logs[partition] = log
         return log
+
+    def _gone(self, topic_partition: TopicPartition) -> StorageError:
+        found = self._checkpoints.found(topic_partition)
+        end_offset = max(found.recovery_point, found.high_watermark)
+        return StorageError(
+            f"{self._directory_of(topic_partition)} is missing, and it had records up to offset "
+            f"{end_offset}; restore the directory and restart the broker, or delete the topic"
+        )
+
+    def _too_many(self) -> StorageError:
+        return StorageError(
+            f"{self.directory} holds {len(self._logs)} partitions, as many as one broker can; "
+            "add a broker, or delete topics"
+        )
 
     def delete(self, topic_partition: TopicPartition, *, now_ms: int) -> None:
         """Give a log up, open or offline; its files go after ``file.delete.delay.ms``.
@@ -290,8 +360,13 @@ class LogManager:
         log = self._logs.get(topic_partition)
         if log is None and topic_partition not in self._offline:
             return
+        if topic_partition in self._missing:
+            self._missing.discard(topic_partition)
+            self._offline.pop(topic_partition, None)
+            self._checkpoints.forget(topic_partition)
+            return
         try:
-            target = self._unused_name(topic_partition)
+            target = self._unused_name(topic_partition, deleted_directory)
             self._file_system.rename(self._directory_of(topic_partition), target)
         except OSError as error:
             raise self._failed(f"deleting {topic_partition} from", error) from error
@@ -304,6 +379,9 @@ class LogManager:
             if log is not None:
                 log.abandon()
             if self._file_system.exists(target):
+                if topic_partition not in self._logs and topic_partition not in self._offline:
+                    # When this is gone, nothing tells a deleted partition from a lost one.
+                    self._checkpoints.erase(topic_partition)
                 self._file_system.remove(target)
 
         delay_ms = 0 if log is None else log.config.file_delete_delay_ms
@@ -312,25 +390,59 @@ class LogManager:
             Removal(f"partition {topic_partition}", now_ms + delay_ms, remove, close)
         )
 
-    def _unused_name(self, topic_partition: TopicPartition) -> Path:
+    def set_aside(self, topic_partition: TopicPartition) -> Path:
+        """Give a log up whose topic nobody knows, and keep its files; return where they are.
+
+        Nobody may be using it. Its name is free at once, the files are for the operator. Not
+        synced: after a crash it may be back, and must be set aside again.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        try:
+            target = self._unused_name(topic_partition, stray_directory)
+            self._file_system.rename(self._directory_of(topic_partition), target)
+        except OSError as error:
+            raise self._failed(f"setting {topic_partition} aside in", error) from error
+        log = self._logs.pop(topic_partition, None)
+        if log is not None:
+            log.abandon()
+        self._offline.pop(topic_partition, None)
+        self._topic_ids.pop(topic_partition, None)
+        self._checkpoints.forget(topic_partition)
+        return target
+
+    def _unused_name(
+        self, topic_partition: TopicPartition, name: Callable[[TopicPartition, UUID], str]
+    ) -> Path:
         # Deterministic, and different for each life of a topic; counted up if a partition
         # went and came back within the delay.
         topic_id = self._topic_ids.get(topic_partition)
         number = 0 if topic_id is None else topic_id.int
         while True:  # ends: there are fewer directories than numbers
             unique = UUID(int=number % (1 << 128))
-            target = self.directory / deleted_directory(topic_partition, unique)
+            target = self.directory / name(topic_partition, unique)
             if not self._file_system.exists(target):
                 return target
             number += 1
 
-    def _refuse_other_topic(self, topic_partition: TopicPartition, topic_id: TopicId) -> None:
-        present = self._topic_ids.get(topic_partition)
-        if present != topic_id:
-            raise StorageError(
-                f"{self._directory_of(topic_partition)} is of topic id {present}, not {topic_id}; "
-                "it must be deleted before the new topic's partition is created"
+    def _of_other_topic(self, new: NewLog) -> StorageError | None:
+        """Say why a log that is there cannot be the one wanted; ``None`` if it is."""
+        path = self._directory_of(new.topic_partition) / PARTITION_METADATA_FILE
+        topic_id = self._topic_ids.get(new.topic_partition)
+        if topic_id == new.topic_id:
+            return None
+        ours = uuid_to_text(new.topic_id)
+        if topic_id is None:
+            return StorageError(
+                f"{path} is missing, so nobody knows whose records these are; if they are of topic "
+                f"id {ours}, restore the file, else move the directory away, and restart the broker"
             )
+        return StorageError(
+            f"{path} names topic id {uuid_to_text(topic_id)}, and the topic of this name has "
+            f"{ours}; if the file is wrong, restore it, else move the directory away, and restart "
+            "the broker"
+        )
 
     # --- Retention and removal -----------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
     web-0                                            a partition
     web-0.0f8fad5bd9cb469fa16570867728950e-delete    one that waits for its removal
+    web-0.0f8fad5bd9cb469fa16570867728950e-stray     one whose topic nobody knows
     orders-eu-12                                     partition 12 of topic orders-eu
 
 A deleted partition gets the second name at once, so that a topic of the same name can be
-created again before the old files are gone.
+created again before the old files are gone. A stray one is kept until the operator removes it.
 
 The first thing a new directory gets, and durably, is the file with its topic's id. One that has
 neither that nor a log was never quite created: whoever crashed then has not answered to anybody.
@@ -14,6 +15,7 @@ neither that nor a log was never quite created: whoever crashed then has not ans
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -42,9 +44,28 @@ def is_deleted_directory(name: str) -> bool:
     return _DELETED.match(name) is not None
 
 
+def was_deleted(topic_partition: TopicPartition, names: Iterable[str]) -> bool:
+    """Whether one of these directories was this partition's until it was deleted."""
+    deleted = [name for name in names if is_deleted_directory(name)]
+    uniques = (UUID(name.removesuffix("-delete")[-32:]) for name in deleted)
+    return any(
+        name == deleted_directory(topic_partition, unique)
+        for name, unique in zip(deleted, uniques, strict=True)
+    )
+
+
 def deleted_directory(topic_partition: TopicPartition, unique: UUID) -> str:
     """Return the name for a deleted partition; a long topic's name is cut to make room."""
-    suffix = f"-{topic_partition.partition}.{unique.hex}-delete"
+    return _set_aside(topic_partition, f"{unique.hex}-delete")
+
+
+def stray_directory(topic_partition: TopicPartition, unique: UUID) -> str:
+    """Return the name for a partition of an unknown topic, likewise cut."""
+    return _set_aside(topic_partition, f"{unique.hex}-stray")
+
+
+def _set_aside(topic_partition: TopicPartition, why: str) -> str:
+    suffix = f"-{topic_partition.partition}.{why}"
     return topic_partition.topic[: _NAME_CHARACTERS_MAX - len(suffix)] + suffix
 
 

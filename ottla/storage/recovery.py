@@ -1,8 +1,9 @@
 """Opening a log: after a clean stop, and after any other.
 
 After a clean stop everything is as it was left. The names of the files give the segments; of the
-last one the end is read; the producers come from the snapshot taken at the stop. Closed segments
-are not looked at, so opening costs the same however much is in them.
+last one the end is read; the producers come from the snapshot taken at the stop. Of closed segments
+only names and sizes are looked at, so opening costs the same however much is in them; whether each
+goes as far as the next one is seen when it is read.
 
 After any other stop, the checkpoint names a *recovery point*, below which everything had been
 synced. The segments that end there or later are scanned: every batch, with its checksum.
@@ -36,6 +37,7 @@ from ottla.storage.batch_scan import BatchScan
 from ottla.storage.cut_mark import CutMark, read_cut_mark, remove_cut_mark
 from ottla.storage.damage import Damage, DamagedLogError
 from ottla.storage.durability import Durability
+from ottla.storage.format import LOG_SUFFIX, segment_file
 from ottla.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from ottla.storage.leader_epochs import EpochStart, LeaderEpochs
 from ottla.storage.listing import tidy_directory
@@ -212,7 +214,9 @@ class _Recovery:
         self._recovery_point = active.extent.next_offset
         for segment in self._segments[:-1]:
             segment.synced = True
+        self._refuse_if_emptied(self._segments[:-1])
         self._derive(self._segments, end_offset=self._recovery_point)
+        self._refuse_if_beheaded()
 
     # --- After a crash --------------------------------------------------------------------
 
@@ -223,6 +227,7 @@ class _Recovery:
         believed = self._segments[:first]
         for segment in believed:
             segment.synced = True
+        self._refuse_if_emptied(believed)
         scan_start = self._segments[first].base_offset
         self._derive(believed, end_offset=scan_start)
         # Later ones may be of records that were cut off since.
@@ -288,6 +293,33 @@ class _Recovery:
                     reason=f"{reason}, but everything below {self._recovery_point} was synced",
                 )
             )
+
+    def _refuse_if_emptied(self, closed: Sequence[Segment]) -> None:
+        for segment in closed:
+            if segment.extent.size_bytes == 0:
+                base_offset = segment.base_offset
+                reason = f"it is empty, but the next segment begins at {segment.extent.next_offset}"
+                raise DamagedLogError(
+                    Damage(path=segment.log.path, position=0, offset=base_offset, reason=reason)
+                )
+
+    def _refuse_if_beheaded(self) -> None:
+        """After a clean stop: the first segment must not begin after the log does.
+
+        The leader epochs begin where the log does, too; without them there is nothing to hold
+        against a checkpoint that may have been damaged.
+        """
+        if not self._epochs_written:
+            return
+        start_offset = max(self._log_start_offset, self._epochs_written[0].start_offset)
+        first = self._segments[0].base_offset
+        if first > start_offset:
+            path = segment_file(self._directory, start_offset, LOG_SUFFIX)
+            reason = (
+                f"the segment that holds offset {start_offset}, where the log starts, is missing; "
+                f"the first one begins at {first}"
+            )
+            raise DamagedLogError(Damage(path=path, position=0, offset=start_offset, reason=reason))
 
     def _cut_tail(
         self, segment: Segment, later: Sequence[Segment], scan: BatchScan, reason: str

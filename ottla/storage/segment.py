@@ -41,15 +41,16 @@ class Extent(NamedTuple):
 
 
 class KnownPositions:
-    """Where some batches begin: the last few hundred that were appended or read up to.
+    """Where some batches begin: the last hundred or so that were appended or read up to.
 
     Two generations of bounded size; the older is dropped when the younger is full. Every
-    operation is a single one on a dictionary, so any number of threads may use it.
+    operation is a single one on a dictionary, so any number of threads may use it. A log has
+    one of these for each segment, so they are small.
     """
 
     __slots__ = ("_older", "_younger")
 
-    _GENERATION: Final = 256
+    _GENERATION: Final = 64
 
     def __init__(self) -> None:
         self._younger: dict[int, int] = {}
@@ -192,7 +193,8 @@ class Segment:
 
     def damaged(self) -> DamagedLogError | None:
         """Read the whole log and say what is wrong with it; ``None`` if nothing is."""
-        damage = find_damage(self.log, self.base_offset, end=self.extent.size_bytes)
+        end_offset, size = self.extent
+        damage = find_damage(self.log, self.base_offset, end=size, end_offset=end_offset)
         return None if damage is None else DamagedLogError(damage)
 
     def headers(self, position: int = 0) -> Iterator[tuple[int, BatchHeader]]:
@@ -287,6 +289,7 @@ class Segment:
         """
         self.indexes.finish()
         self.transactions.finish()
+        self.positions = KnownPositions()
 
     def sync_indexes(self) -> None:
         """Return once the indexes, as far as they are written, survive a crash."""

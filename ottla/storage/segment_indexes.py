@@ -178,6 +178,10 @@ class SegmentIndexes:
         """
         self.discard()
         for position, header in walk_headers(log, position=0, end=size_bytes):
+            if position == 0 and header.base_offset != self.base_offset:
+                raise CorruptMessageError(
+                    f"{log.path} begins with offset {header.base_offset}, not {self.base_offset}"
+                )
             self.note(Span(header.last_offset, header.size_bytes, header.max_timestamp), position)
 
     # --- Inside -----------------------------------------------------------------------

@@ -11,6 +11,10 @@ are walked. At the lower end that costs a small read of its own, unless the posi
 read that stopped there; at the upper end the bytes are at hand already. The records
 themselves come with one read.
 
+The checksum of a batch does not cover its offsets. So each header that is looked at must follow on
+from the one before, and the last batch of a closed segment must end where the next segment begins:
+what is lost or altered there is an error, and never a gap.
+
 Whatever the index says is checked against the header that it points at. Where they disagree, the
 index is made anew (of a closed segment) or done without (of the one being written).
 """
@@ -61,18 +65,22 @@ class SegmentReader:
         self._cached_only = cached_only
         self._use_index = use_index
 
-    def read(self, offset: int, *, max_bytes: int, end_offset: int, minimum_one: bool) -> LogRead:
+    def read(
+        self, offset: int, *, max_bytes: int, end_offset: int, minimum_one: bool, closed: bool
+    ) -> LogRead:
         """Read from the batch that holds ``offset``, which must be in the segment."""
         end_offset = min(end_offset, self._extent.next_offset)
         stop = self._known_position(end_offset)
-        start, _ = self.place_of(offset)
+        start, base_offset = self.place_of(offset)
         nothing = LogRead(records=b"", base_offset=offset, next_offset=offset)
         available = (self._extent.size_bytes if stop is None else stop) - start
         if available < HEADER_BYTES:
+            if closed:
+                raise self._ends_early(offset)
             return nothing
         content = self._read(start, min(available, max(max_bytes, HEADER_BYTES)))
         first = read_header(content)
-        self._check_contains(first, offset)
+        self._check_first(first, base_offset, offset)
         if first.next_offset > end_offset:
             return nothing
         if first.size_bytes > len(content) or first.size_bytes > max_bytes:
@@ -81,11 +89,15 @@ class SegmentReader:
             size, next_offset = first.size_bytes, first.next_offset
             if size > len(content):
                 content = self._read(start, size)
-        elif stop is not None and start + len(content) == stop:
+        elif stop is not None and start + len(content) == stop and not closed:
             size, next_offset = len(content), end_offset
         else:
             size, next_offset = self._last_boundary(content, start, end_offset)
-        self._positions.note(next_offset, start + size)
+        if closed and start + size == self._extent.size_bytes:
+            if next_offset != self._extent.next_offset:
+                raise self._ends_early(next_offset)
+        else:
+            self._positions.note(next_offset, start + size)
         return LogRead(
             records=content if size == len(content) else memoryview(content)[:size],
             base_offset=first.base_offset,
@@ -146,6 +158,8 @@ class SegmentReader:
             if size + HEADER_BYTES > len(content):
                 break
             header = read_header(content, size)
+            if header.base_offset != next_offset:
+                raise self._unexpected(header, next_offset)
         return size, next_offset
 
     def _entry_near_end(self, start: int, size: int, end_offset: int) -> OffsetPosition | None:
@@ -168,12 +182,23 @@ class SegmentReader:
             return 0
         return self._positions.find(offset)
 
-    def _check_contains(self, header: BatchHeader, offset: int) -> None:
-        if not header.base_offset <= offset < header.next_offset:
-            raise CorruptMessageError(
-                f"{self._segment.log.path} has {header.base_offset} to {header.last_offset} where "
-                f"offset {offset} should be"
-            )
+    def _check_first(self, header: BatchHeader, base_offset: int, offset: int) -> None:
+        if header.base_offset != base_offset or not base_offset <= offset < header.next_offset:
+            raise self._unexpected(header, offset)
+        if header.next_offset > self._extent.next_offset:
+            raise self._unexpected(header, self._extent.next_offset)
+
+    def _unexpected(self, header: BatchHeader, offset: int) -> CorruptMessageError:
+        return CorruptMessageError(
+            f"{self._segment.log.path} has {header.base_offset} to {header.last_offset} where "
+            f"offset {offset} should be"
+        )
+
+    def _ends_early(self, offset: int) -> CorruptMessageError:
+        return CorruptMessageError(
+            f"{self._segment.log.path} ends at offset {offset}, but what follows it begins at "
+            f"offset {self._extent.next_offset}"
+        )
 
     def _read(self, position: int, size: int) -> bytes:
         return read_bytes(self._segment.log, position, size, cached_only=self._cached_only)
@@ -198,7 +223,11 @@ def read_segment(
 
     def read(reader: SegmentReader) -> LogRead:
         return reader.read(
-            offset, max_bytes=max_bytes, end_offset=end_offset, minimum_one=minimum_one
+            offset,
+            max_bytes=max_bytes,
+            end_offset=end_offset,
+            minimum_one=minimum_one,
+            closed=closed,
         )
 
     if cached_only:

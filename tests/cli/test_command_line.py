@@ -244,13 +244,16 @@ def test_reader_that_goes_away_is_no_error_message(tmp_path: Path) -> None:
 def test_output_to_a_pipe_that_does_not_block_arrives_whole(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("line\n" * 100_000)
     script = (
-        "import os, sys; os.set_blocking(1, False);"
+        "import fcntl, os; os.set_blocking(1, False); fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 4096);"
         f"from ottla.cli.main import main; main(['log', 'dump', {str(tmp_path)!r}])"
     )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        # Nobody reads, so it has to wait: ending now would mean that it gave up.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        output, _ = process.communicate(timeout=20)
 
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-
-    assert done.stdout.count(b"  line\n") == 100_000
+    assert output.count(b"  line\n") == 100_000
 
 
 def test_full_disk_behind_standard_output_is_said(tmp_path: Path) -> None:
@@ -274,3 +277,35 @@ def test_closed_standard_streams_do_no_harm() -> None:
     done = subprocess.run(["sh", "-c", command], check=False, env={**os.environ, "OTTLA_SSL": "0"})
 
     assert done.returncode == 1
+
+
+def test_interrupt_while_the_command_is_imported_is_no_error_message() -> None:
+    # Python's audit events tell when the import begins; the signal comes in the middle of it.
+    script = (
+        "import os, signal, sys\n"
+        "def interrupt(event, arguments):\n"
+        "    if event == 'import' and arguments[0] == 'click':\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.addaudithook(interrupt)\n"
+        "from ottla.__main__ import main; main()"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_grpc_says_nothing_beside_the_command_unless_asked_to() -> None:
+    script = (
+        "import os; from ottla.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "finally: print(os.environ['GRPC_VERBOSITY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+
+    said = [
+        subprocess.check_output([sys.executable, "-c", script], env=each, text=True).split()[-1]
+        for each in (environment, {**environment, "GRPC_VERBOSITY": "DEBUG"})
+    ]
+
+    assert said == ["NONE", "DEBUG"]

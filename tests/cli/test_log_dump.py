@@ -109,8 +109,19 @@ def test_finding_is_an_object_of_its_own(capfd: CaptureFixture, segment: Path) -
 
 
 def test_long_file_is_shown_to_its_end(capfd: CaptureFixture, segment: Path) -> None:
-    (segment.parent / "notes").write_text("line\n" * 5_000)
+    checkpoint = segment.parent / "leader-epoch-checkpoint"
+    checkpoint.write_text("line\n" * 5_000)
 
-    run(["log", "dump", str(segment.parent / "notes")])
+    run(["log", "dump", str(checkpoint)])
 
     assert lines(capfd).count("  line") == 5_000
+
+
+def test_file_that_is_none_of_a_log_is_refused(capfd: CaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("line\n")
+
+    assert run(["log", "dump", str(tmp_path / "notes")]) == 1
+
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"ottla: {tmp_path / 'notes'} is no file of a log")

@@ -102,6 +102,8 @@ class FakeCluster:
         self.brokers = [FakeBroker(self, number) for number in range(1, brokers + 1)]
         self.auto_create = auto_create
         self.plan: Iterator[AnyFault] = iter(())
+        self.poison: bytes | None = None
+        """A request with this in it ends the stream."""
         self.acks_flow = asyncio.Event()
         self.acks_flow.set()
         self.appended = asyncio.Event()
@@ -118,6 +120,8 @@ class FakeCluster:
         self.admin_plan: Iterator[int | None] = iter(())
         self.configs: dict[tuple[str, str], dict[str, str]] = {}
         self.fetch_plan: Iterator[Refusal | Damage | None] = iter(())
+        self.lookup_error: OttlaError | None = None
+        """Answers every question for an offset."""
         self.fetches_flow = asyncio.Event()
         self.fetches_flow.set()
         self.fetch_requests: list[log_pb2.FetchStreamRequest] = []
@@ -277,6 +281,8 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             response = log_pb2.ProduceResponse(correlation_id=request.correlation_id)
             for entry in request.partitions:
                 fault = next(self.cluster.plan, None)
+                if self.cluster.poison is not None and self.cluster.poison in entry.batches:
+                    fault = StreamRefusal(42)
                 if fault is Fault.LOSE_REQUEST or isinstance(fault, StreamRefusal):
                     answers.put_nowait(fault)
                     return
@@ -343,6 +349,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         try:
             while not reading.is_broken:
                 changed, appended = reading.changed, cluster.appended
+                await cluster.fetches_flow.wait()
                 response = self._read_next(reading)
                 if response is None:
                     waits = [asyncio.ensure_future(each.wait()) for each in (changed, appended)]
@@ -350,7 +357,6 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                     for wait in waits:
                         wait.cancel()
                     continue
-                await cluster.fetches_flow.wait()
                 yield response
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the fake broke the stream")
         finally:
@@ -408,6 +414,8 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             answer = response.partitions.add(topic=asked.topic, partition=asked.partition)
             answer.offset, answer.timestamp_ms = -1, -1
             try:
+                if self.cluster.lookup_error is not None:
+                    raise self.cluster.lookup_error
                 partition = self.cluster.led_partition(asked.topic, asked.partition, self.broker.id)
             except OttlaError as error:
                 answer.error.CopyFrom(described(error))

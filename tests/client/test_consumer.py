@@ -367,6 +367,28 @@ async def test_position_that_is_gone_is_reset_by_the_policy(cluster: FakeCluster
         assert offsets(await take(consumer, 5)) == [40, 41, 42, 43, 44]
 
 
+async def test_what_was_fetched_before_a_reset_is_still_handed_out(cluster: FakeCluster) -> None:
+    await fill(cluster, 100)
+    async with reading(cluster, "web") as consumer:
+        await take(consumer, 1)
+        cluster.fetches_flow.clear()
+        await fill(cluster, 100, start=100)
+        cluster.topics["web"][0].delete_before(150)
+        cluster.fetches_flow.set()
+        await until(lambda: cluster.calls["ListOffsets"] >= 4)
+
+        assert offsets(await take(consumer, 149)) == [*range(1, 100), *range(150, 200)]
+
+
+async def test_offsets_are_found_where_the_leader_moved_to(trio: FakeCluster) -> None:
+    await fill(trio, 10)
+    async with reading(trio, request_timeout_ms=2_000) as consumer:
+        assert await consumer.end_offsets([WEB_0]) == {WEB_0: 10}
+        trio.move_leader("web", 0, to=3)
+
+        assert await consumer.end_offsets([WEB_0]) == {WEB_0: 10}
+
+
 async def test_position_beyond_the_end_is_reset_by_the_policy(cluster: FakeCluster) -> None:
     await fill(cluster, 100)
     async with reading(cluster, "web") as consumer:

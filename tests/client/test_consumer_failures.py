@@ -15,6 +15,7 @@ from ottla.model.errors import (
     CorruptMessageError,
     InvalidRequestError,
     OttlaError,
+    StorageError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import TopicPartition
@@ -160,6 +161,39 @@ async def test_error_that_will_not_pass_is_told_and_told_again(cluster: FakeClus
         for _ in range(2):
             with pytest.raises(InvalidRequestError):
                 await consumer.getmany(timeout_ms=1_000)
+
+
+async def test_disk_that_stays_failed_is_told_and_may_be_tried_again(
+    cluster: FakeCluster,
+) -> None:
+    await fill(cluster, 3)
+    cluster.fetch_plan = itertools.repeat(STORAGE_ERROR)
+    async with reading(cluster, "web", request_timeout_ms=100) as consumer:
+        with pytest.raises(StorageError):
+            await consumer.getmany(timeout_ms=10_000)
+        cluster.fetch_plan = iter(())
+        consumer.seek(WEB_0, 0)
+
+        assert offsets(await take(consumer, 3)) == [0, 1, 2]
+
+
+async def test_partition_that_nobody_can_read_has_no_end_to_wait_for(cluster: FakeCluster) -> None:
+    cluster.lookup_error = StorageError("the disk failed")
+    async with reading(cluster, request_timeout_ms=30_000) as consumer:
+        async with asyncio.timeout(5):
+            with pytest.raises(StorageError):
+                await consumer.end_offsets([WEB_0])
+            consumer.assign([WEB_0])
+            with pytest.raises(StorageError):
+                await consumer.getone()
+
+
+async def test_offsets_of_a_partition_that_does_not_exist_are_refused_soon(
+    cluster: FakeCluster,
+) -> None:
+    async with reading(cluster, request_timeout_ms=30_000) as consumer, asyncio.timeout(5):
+        with pytest.raises(UnknownTopicOrPartitionError, match="no partition 9: it has 1"):
+            await consumer.end_offsets([TopicPartition("web", 9)])
 
 
 async def test_error_of_one_partition_does_not_keep_the_others_from_being_read(

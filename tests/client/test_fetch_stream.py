@@ -100,11 +100,15 @@ async def test_what_arrives_for_a_removed_partition_still_counts_as_brought(
     assert not stream.can_serve(reader_at(150))
 
 
-async def test_partition_that_failed_may_begin_anywhere(stream: FetchStream) -> None:
+async def test_error_may_be_about_an_earlier_place_so_it_opens_no_way_back(
+    stream: FetchStream,
+) -> None:
+    stream.add(reader_at(5))
     stream.add(reader_at(100))
-    stream._receive(fetched(0, code=6))
+    stream._receive(fetched(0, code=1))
 
-    assert stream.can_serve(reader_at(0))
+    assert stream.can_serve(reader_at(100))
+    assert not stream.can_serve(reader_at(0))
 
 
 async def test_changes_travel_together_and_the_last_one_counts(stream: FetchStream) -> None:

@@ -25,6 +25,7 @@ from tests.client.fake_log import FakePartition
 
 WEB_0 = TopicPartition("web", 0)
 LATE = DeliveryTimeoutError("too late")
+LOST = RequestTimedOutError("no answer")
 
 
 class Desk:
@@ -75,7 +76,7 @@ class Desk:
 
     def lose(self, *serials: int) -> None:
         for serial in serials:
-            self.queue.lost(self.batches[serial])
+            self.queue.lost(self.batches[serial], LOST)
 
     def numbers(self, serial: int) -> tuple[int, int]:
         """Epoch and first sequence number in the bytes of a batch."""
@@ -466,7 +467,7 @@ class World:
         self.answers.clear()
         self.wire.clear()
         for batch in sorted(unanswered, key=lambda batch: batch.serial):
-            self.desk.queue.lost(batch)
+            self.desk.queue.lost(batch, LOST)
         self.desk.queue.move_to(object())
 
     def expire(self) -> None:
@@ -498,3 +499,21 @@ def test_acknowledged_batches_are_in_the_log_once_and_in_order(seed: int) -> Non
             assert values[outcome.base_offset] == b"%d.0" % serial
     if not world.may_fail_for_good:
         assert len(offsets) == len(outcomes), "a batch failed that need not have"
+
+
+def test_what_keeps_a_partition_from_taking_batches_is_known_until_it_takes_one(desk: Desk) -> None:
+    desk.add(2)
+    desk.send()
+    desk.refuse(1, NotLeaderOrFollowerError)
+    desk.refuse(2, OutOfOrderSequenceError)  # follows from the first, and says nothing
+    seen = [desk.queue.hindrance]
+    desk.send()
+    desk.lose(1)
+    seen.append(desk.queue.hindrance)
+    desk.send()
+    desk.acknowledge(1)
+    seen.append(desk.queue.hindrance)
+
+    assert [type(each) for each in seen] == [
+        NotLeaderOrFollowerError, RequestTimedOutError, type(None),
+    ]  # fmt: skip

@@ -165,6 +165,15 @@ def test_jump_delivers_what_was_fetched_before_it() -> None:
     assert offsets(reader) == [*range(10), *range(500, 510)]
 
 
+def test_records_before_the_place_jumped_to_are_skipped_though_their_batch_is_read() -> None:
+    reader = reader_at(0)
+    reader.receive(batch(0))
+    reader.jump(505)
+    reader.receive(batch(500))
+
+    assert offsets(reader) == [*range(10), *range(505, 510)]
+
+
 def test_wrong_checksum_is_an_error_and_what_came_before_is_kept() -> None:
     reader = reader_at(0)
     damaged = bytearray(batch(0) + batch(10))

@@ -18,6 +18,7 @@ from ottla.model.errors import (
     InvalidTimestampError,
     MessageTooLargeError,
     OttlaError,
+    StorageError,
 )
 from tests.client.fake_broker import (
     AnyFault,
@@ -228,6 +229,22 @@ async def test_unacknowledged_records_fail_after_the_delivery_timeout(
         cluster.acks_flow.set()
 
 
+async def test_delivery_timeout_carries_what_the_broker_answered(cluster: FakeCluster) -> None:
+    cluster.plan = itertools.repeat(Refusal(56))
+    async with eager(
+        cluster, delivery_timeout_ms=150, request_timeout_ms=100, linger_ms=0
+    ) as producer:
+        handle = await producer.send("web", b"x")
+        await until(lambda: producer.statistics().hindrance is not None)
+
+        with pytest.raises(
+            DeliveryTimeoutError, match="KAFKA_STORAGE_ERROR: refused by the fake"
+        ) as raised:
+            await handle
+
+    assert isinstance(raised.value.__cause__, StorageError)
+
+
 async def test_producer_goes_on_after_a_delivery_timeout(cluster: FakeCluster) -> None:
     async with eager(
         cluster, delivery_timeout_ms=800, request_timeout_ms=700, linger_ms=0
@@ -279,6 +296,23 @@ async def test_batch_because_of_which_a_whole_stream_is_refused_is_found(
     }
     assert failed
     assert cluster.topics["web"][0].values() == [v for v in values if v not in failed]
+
+
+async def test_others_are_not_drawn_into_the_refusal_of_a_stream(cluster: FakeCluster) -> None:
+    cluster.create("web", 8)
+    cluster.poison = b"poison"
+    async with eager(cluster, linger_ms=0) as producer:
+        for number in range(8):
+            await producer.send_and_wait("web", b"first", partition=number)
+        handles = [
+            await producer.send("web", b"poison" if number == 3 else b"x", partition=number)
+            for number in range(8)
+        ]
+        errors = [await settled(handle) for handle in handles]
+
+    assert [type(error) for error in errors] == [
+        InvalidRequestError if number == 3 else type(None) for number in range(8)
+    ]
 
 
 async def test_client_that_is_not_let_in_fails_clearly_and_for_good(cluster: FakeCluster) -> None:
@@ -342,6 +376,7 @@ async def test_crash_inside_fails_the_producer_with_its_cause(cluster: FakeClust
     with pytest.raises(OttlaError, match="'a task with a bug' crashed") as raised:
         await producer.send("web", b"y")
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    await until(lambda: not session._sender._tasks)
     await producer.stop()
 
 

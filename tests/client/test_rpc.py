@@ -27,13 +27,15 @@ def failed(code: grpc.StatusCode, trailer: bytes | None = None) -> grpc.aio.AioR
     trailing = grpc.aio.Metadata()
     if trailer is not None:
         trailing.add("grpc-status-details-bin", trailer)
-    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details="went wrong")
+    return grpc.aio.AioRpcError(
+        code, grpc.aio.Metadata(), trailing, details="went wrong", debug_error_string=""
+    )
 
 
 def details(error: types_pb2.Error) -> bytes:
     packed = any_pb2.Any()
     packed.Pack(error)
-    return status_pb2.Status(code=8, message="status", details=[packed]).SerializeToString()
+    return bytes(status_pb2.Status(code=8, message="no", details=[packed]).SerializeToString())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from ottla.controller.requests import (
 )
 from ottla.controller.state_machine import MetadataStateMachine
 from ottla.controller.topics import TopicDefaults
-from ottla.model.errors import OttlaError, RequestTimedOutError
+from ottla.model.errors import OttlaError, RequestTimedOutError, StorageError
 from ottla.model.ids import BrokerId, MetadataOffset, TopicId, TopicPartition
 from ottla.model.image import ClusterImage, TopicImage
 from tests.controller.metadata import CLUSTER_ID, registration
@@ -214,11 +214,19 @@ class Hosted:
     def __init__(self) -> None:
         self.led: dict[TopicPartition, HostedPartitionDescription] = {}
         self.directories: list[LogDirectoryDescription] = []
+        self.offline: dict[TopicPartition, StorageError] = {}
+        self.directory_failure: StorageError | None = None
 
     def describe_partition(
         self, topic_partition: TopicPartition
     ) -> HostedPartitionDescription | None:
         return self.led.get(topic_partition)
+
+    def why_offline(self, topic_partition: TopicPartition) -> StorageError | None:
+        return self.offline.get(topic_partition)
+
+    def offline_partitions(self) -> Collection[TopicPartition]:
+        return self.offline.keys()
 
     def describe_log_directories(self) -> list[LogDirectoryDescription]:
         return self.directories

@@ -134,12 +134,20 @@ async def test_start_that_fails_half_way_writes_no_checkpoint(broker: RunningBro
     checkpoint = broker.disk.read(DIRECTORY / "recovery-point-offset-checkpoint")
     broker.disk.fail("append", errno.EIO, name_suffix="journal")
 
-    with pytest.raises((StorageError, OSError, BrokerFailedError)):
+    with pytest.raises(BrokerFailedError, match="writing the metadata journal"):
         await another(broker).start()
 
     assert broker.disk.read(DIRECTORY / "recovery-point-offset-checkpoint") == checkpoint
     await broker.start()
     assert bases(await broker.fetch()) == [0]
+
+
+async def test_start_on_a_full_disk_is_refused_with_a_sentence(broker: RunningBroker) -> None:
+    await broker.stop()
+    broker.disk.capacity_bytes = 0
+
+    with pytest.raises(BrokerFailedError, match="the disk is full: free some space"):
+        await another(broker).start()
 
 
 async def test_failing_metadata_log_fails_the_broker(broker: RunningBroker) -> None:
@@ -154,6 +162,19 @@ async def test_failing_metadata_log_fails_the_broker(broker: RunningBroker) -> N
     await asyncio.wait([creating])
     status, reason = await get(broker, "/healthz")
     assert (status, "failed" in reason) == (503, True)
+
+
+async def test_stop_of_a_failed_broker_does_not_count_as_clean(broker: RunningBroker) -> None:
+    assert broker.broker is not None
+    broker.disk.fail("sync", errno.EIO, name_suffix="journal")
+    creating = asyncio.ensure_future(broker.create_topic("another"))
+    await broker.broker.wait_failed()
+
+    await broker.stop()
+
+    assert ".kafka_cleanshutdown" not in broker.disk.list(DIRECTORY)
+    await asyncio.wait([creating])  # answered, or cut off with its connection
+    await broker.start()
 
 
 # --- Ready, healthy ------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ottla.model.errors import (
     StorageError,
     ThrottlingQuotaExceededError,
 )
-from ottla.model.ids import NO_BROKER
+from ottla.model.ids import NO_BROKER, TopicPartition
 from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS, TOPICS_PER_REQUEST_MAX
 from tests.cluster.control_plane import ME, ControlPlane, Hosted, code, control_plane, create
 from tests.cluster.virtual_time import let_pass, now_ms, run_in_virtual_time
@@ -210,3 +210,19 @@ async def test_broker_describes_its_directories_the_failed_ones_too(world: World
     world.hosted.directories.append(failed)
 
     assert list(world.service.describe_broker().log_directories) == [failed]
+
+
+async def test_partitions_offline_here_are_counted_once(world: World) -> None:
+    world.plane.fence(ME)
+    world.plane.publish()
+
+    for number in range(PARTITIONS):
+        world.hosted.offline[TopicPartition("web", number)] = StorageError("damaged")
+
+    assert world.service.offline_partitions() == PARTITIONS
+
+
+async def test_partition_with_a_leader_is_offline_if_its_log_is(world: World) -> None:
+    world.hosted.offline[TopicPartition("web", 1)] = StorageError("damaged")
+
+    assert world.service.offline_partitions() == 1

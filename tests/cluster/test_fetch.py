@@ -19,7 +19,7 @@ from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
 from ottla.model.limits import FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_MAX_MS
 from ottla.record.batch import split_batches
 from ottla.storage.format import segment_file
-from tests.cluster.world import DIRECTORY, ME, OTHER, World, batch, until
+from tests.cluster.world import DIRECTORY, ME, OTHER, BusyReaders, World, batch, until
 
 
 def at(
@@ -318,3 +318,22 @@ async def test_what_is_not_in_memory_is_read_on_a_thread(world: World) -> None:
 
     assert bases(result) == [0]
     assert world.counted.topics["web"].fetched_bytes == len(result.records)
+
+
+async def test_what_is_committed_during_a_read_from_the_disk_is_not_missed(world: World) -> None:
+    one = batch(bytes(1_000))
+    await world.appended(one, number=1)
+    world.disk.make_cold(segment_file(DIRECTORY / "web-1", 0, ".log"))
+    busy = BusyReaders(world.readers)
+    poll = asyncio.create_task(
+        fetch(world, at(0), at(0, number=1), max_wait_ms=60_000, min_bytes=2 * len(one))
+    )
+    await asyncio.sleep(0)
+    await world.appended(one, number=0)
+
+    busy.end()
+
+    assert [len(part.records) for part in await poll if isinstance(part, PartitionFetched)] == [
+        len(one),
+        len(one),
+    ]

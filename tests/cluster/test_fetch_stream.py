@@ -19,7 +19,7 @@ from ottla.model.ids import Offset, TopicPartition
 from ottla.model.limits import FETCH_CREDIT_BYTES_MAX, PARTITIONS_PER_REQUEST_MAX
 from ottla.record.batch import split_batches
 from ottla.storage.format import segment_file
-from tests.cluster.world import DIRECTORY, ME, OTHER, World, batch
+from tests.cluster.world import DIRECTORY, ME, OTHER, BusyReaders, World, batch
 
 Response = list[PartitionFetched | FetchFailed]
 PLENTY = 1 << 30
@@ -180,6 +180,31 @@ async def test_credit_that_adds_up_to_too_much_is_refused(reader: Reader) -> Non
 
     with pytest.raises(InvalidRequestError):
         reader.stream.grant(1)
+
+
+async def test_stream_that_collects_sends_what_its_credit_paid_for(world: World) -> None:
+    reader = Reader(world, max_wait_ms=60_000, min_bytes=1_000_000)
+    await world.appended()
+    reader.stream.grant(1)
+
+    reader.read_from(0)
+
+    assert await reader.offsets() == {"web-0": [0]}
+    await reader.close()
+
+
+async def test_response_holds_no_more_than_its_limit_but_for_the_first_batch(world: World) -> None:
+    one = batch(bytes(1_000))
+    reader = Reader(world, max_bytes=len(one) + 500)
+    for number in (0, 1):
+        await world.appended(one, number=number)
+    reader.stream.grant(PLENTY)
+
+    reader.stream.add([PartitionToFetch(tp, Offset(0)) for tp in (WEB_0, WEB_1)])
+
+    assert await reader.offsets() == {"web-0": [0]}
+    assert await reader.offsets() == {"web-1": [0]}
+    await reader.close()
 
 
 # --- Steering -----------------------------------------------------------------------------
@@ -355,11 +380,12 @@ async def test_cold_read_of_a_partition_that_moved_meanwhile_is_thrown_away(
     for _ in range(3):
         await world.appended()
     world.disk.make_cold(segment_file(DIRECTORY / "web-0", 0, ".log"))
+    busy = BusyReaders(world.readers)
     reader.stream.grant(PLENTY)
     reader.read_from(0)
-    reading = asyncio.create_task(reader.offsets())
-    await asyncio.sleep(0)
+    assert await reader.is_silent()  # it waits for the disk
 
     reader.read_from(2)
+    busy.end()
 
-    assert await reading == {"web-0": [2]}
+    assert await reader.offsets() == {"web-0": [2]}

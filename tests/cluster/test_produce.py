@@ -25,7 +25,7 @@ from ottla.model.ids import TopicPartition
 from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX, PRODUCE_TIMEOUT_MAX_MS
 from ottla.record.batch import split_batches
 from ottla.record.compression import Codec
-from tests.cluster.world import ME, OTHER, START_MS, World, batch, error_of, partition
+from tests.cluster.world import ME, OTHER, START_MS, World, batch, error_of, partition, until
 
 ALL, LEADER, NONE = -1, 1, 0
 
@@ -63,6 +63,19 @@ async def test_acks_all_waits_until_the_records_are_durable(world: World) -> Non
     world.disk.let_go()
     assert isinstance((await pending.wait())[0], PartitionAppended)
     assert world.partition().log.recovery_point == 1
+
+
+async def test_sync_commits_what_was_there_when_it_began_and_nothing_later(world: World) -> None:
+    world.disk.hold()
+    first = world.begin(("web", 0, batch()))
+    await until(lambda: world.disk.waiting)
+    later = world.begin(("web", 0, batch()))
+
+    world.disk.let_one_go()
+
+    assert isinstance((await first.wait())[0], PartitionAppended)
+    assert later.results() is None
+    assert world.partition().high_watermark == 1
 
 
 @pytest.mark.parametrize("acks", [NONE, LEADER])
@@ -288,6 +301,21 @@ async def test_retry_waits_for_the_first_copy_to_be_durable(world: World) -> Non
     assert again.results() is None
     world.disk.let_go()
     assert isinstance((await again.wait())[0], PartitionAppended)
+
+
+async def test_retry_together_with_a_new_batch_waits_for_the_new_one(world: World) -> None:
+    old = batch(producer_id=7, producer_epoch=0, sequence=0)
+    new = batch(producer_id=7, producer_epoch=0, sequence=1)
+    await world.appended(old)
+    world.disk.hold()
+
+    both = world.begin(("web", 0, old + new))
+
+    assert both.results() is None
+    world.disk.let_go()
+    result = (await both.wait())[0]
+    assert isinstance(result, PartitionAppended)
+    assert (result.base_offset, result.end_offset) == (0, 2)
 
 
 async def test_gap_in_the_sequence_is_refused(world: World) -> None:

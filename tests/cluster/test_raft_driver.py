@@ -31,6 +31,7 @@ class Engine:
         self.waiting: list[Answered] = []
         self.commits = True
         self.failing = False
+        self.breaks_when_closed = False
         self.closed = False
         self.ticks = 0
         self.threads: set[int] = set()
@@ -61,6 +62,8 @@ class Engine:
 
     def close(self) -> None:
         self.closed = True
+        if self.breaks_when_closed:
+            raise OSError("the disk is gone")
         for answered in self.waiting:
             answered(Outcome.UNKNOWN, b"")
         self.waiting.clear()
@@ -222,3 +225,16 @@ async def test_engine_that_cannot_start_says_why() -> None:
 
     with pytest.raises(OSError, match="no journal"):
         await driver.start()
+
+
+async def test_proposal_that_the_engine_left_without_an_answer_is_answered() -> None:
+    node = Node()
+    await node.start()
+    node.engine.commits = False
+    node.engine.breaks_when_closed = True
+    waiting = asyncio.create_task(node.driver.propose(b"x", timeout_ms=10_000))
+    await asyncio.sleep(0)
+
+    await node.end()
+
+    assert (await waiting).outcome is Outcome.UNKNOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ottla.model.errors import (
 )
 from ottla.model.ids import NO_BROKER, TopicId, TopicPartition
 from ottla.model.image import TopicImage
+from ottla.storage.uuid_text import uuid_to_text
 from tests.cluster.world import (
     DIRECTORY,
     ME,
@@ -25,6 +27,7 @@ from tests.cluster.world import (
     batch,
     broker,
     partition,
+    until,
 )
 
 WEB_0 = TopicPartition("web", 0)
@@ -147,6 +150,22 @@ async def test_deleted_topic_is_unknown_and_its_directory_is_set_aside(world: Wo
     assert "web" not in world.counted.topics
 
 
+async def test_log_is_not_set_aside_while_it_is_being_synced(world: World) -> None:
+    world.disk.hold()
+    world.begin(("web", 0, batch()))
+    await until(lambda: world.disk.waiting)
+    deleting = asyncio.create_task(world.delete_topic("web"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    during = world.disk.list(DIRECTORY)
+
+    world.disk.let_go()
+    await deleting
+
+    assert "web-0" in during
+    assert "web-0" not in world.disk.list(DIRECTORY)
+
+
 async def test_topic_created_again_under_its_name_begins_empty(world: World) -> None:
     await world.appended()
     again = replace(world.image.topics["web"], topic_id=TopicId(UUID(int=1234)))
@@ -180,23 +199,86 @@ async def test_records_are_there_after_a_crash(restarted: World) -> None:
     assert (await restarted.appended()).base_offset == 1
 
 
-async def test_log_that_the_metadata_does_not_know_is_deleted(restarted: World) -> None:
+async def test_log_of_a_topic_never_heard_of_is_set_aside_and_kept(restarted: World) -> None:
     restarted.image = replace(restarted.image, topics={}, topic_names={})
 
     await restarted.start()
+    restarted.clock.passed_ms += 3_600_000
+    await restarted.maintenance.run_due()
 
-    assert "web-0" not in restarted.disk.list(DIRECTORY)
+    names = restarted.disk.list(DIRECTORY)
+    assert "web-0" not in names
+    assert [name[:6] for name in names if name.endswith("-stray")] == ["web-0.", "web-1."]
 
 
-async def test_log_of_an_earlier_topic_of_the_same_name_is_replaced(restarted: World) -> None:
-    web = replace(restarted.image.topics["web"], topic_id=TopicId(UUID(int=777)))
+async def with_another_topic_id(world: World) -> TopicId:
+    web = replace(world.image.topics["web"], topic_id=TopicId(UUID(int=777)))
+    world.image = replace(world.image, topics={"web": web}, topic_names={web.topic_id: "web"})
+    await world.start()
+    return web.topic_id
+
+
+async def test_records_of_another_topic_of_the_same_name_are_kept(restarted: World) -> None:
+    log_id = restarted.image.topics["web"].topic_id
+
+    topic_id = await with_another_topic_id(restarted)
+
+    reason = str(restarted.replicas.offline[WEB_0])
+    assert uuid_to_text(log_id) in reason
+    assert uuid_to_text(topic_id) in reason
+    assert "00000000000000000000.log" in restarted.disk.list(DIRECTORY / "web-0")
+
+
+async def test_directory_that_names_a_topic_that_lives_is_kept(restarted: World) -> None:
+    other = replace(restarted.image.topics["web"], name="other", partitions=())
+    web = replace(other, topic_id=TopicId(UUID(int=777)), name="web", partitions=(partition(),))
     restarted.image = replace(
-        restarted.image, topics={"web": web}, topic_names={web.topic_id: "web"}
+        restarted.image,
+        topics={"web": web, "other": other},
+        topic_names={web.topic_id: "web", other.topic_id: "other"},
     )
-
     await restarted.start()
 
-    assert restarted.log_end() == 0
+    await restarted.create_topic("later")
+
+    assert WEB_0 in restarted.replicas.offline
+    assert "00000000000000000000.log" in restarted.disk.list(DIRECTORY / "web-0")
+
+
+async def test_empty_log_of_another_topic_of_the_same_name_is_replaced(restarted: World) -> None:
+    await with_another_topic_id(restarted)
+
+    assert (await restarted.appended(number=1)).base_offset == 0
+
+
+async def test_partition_kept_for_another_topic_is_set_aside_when_its_own_goes(
+    restarted: World,
+) -> None:
+    await with_another_topic_id(restarted)
+
+    await restarted.delete_topic("web")
+
+    assert not restarted.replicas.offline
+    assert any(n.startswith("web-0.") and "-stray" in n for n in restarted.disk.list(DIRECTORY))
+
+
+async def test_failed_directory_gets_no_new_logs(world: World) -> None:
+    world.directory.fail(StorageError("the disk is full"))
+
+    await world.create_topic("orders")
+
+    assert "disk is full" in str(world.replicas.offline[TopicPartition("orders", 0)])
+    assert "orders-0" not in world.disk.list(DIRECTORY)
+
+
+async def test_offline_partition_of_a_deleted_topic_is_forgotten(world: World) -> None:
+    world.disk.fail("append", errno.EIO, name_suffix="orders-0/partition.metadata.tmp")
+    await world.create_topic("orders")
+    offline = list(world.replicas.offline)
+
+    await world.delete_topic("orders")
+
+    assert (len(offline), list(world.replicas.offline)) == (1, [])
 
 
 async def test_log_that_cannot_be_made_takes_its_partition_offline_alone(world: World) -> None:

@@ -16,6 +16,7 @@ from ottla.model.errors import (
     NotControllerError,
     OttlaError,
     RequestTimedOutError,
+    StorageError,
     ThrottlingQuotaExceededError,
 )
 from ottla.model.ids import Offset, TopicPartition
@@ -508,3 +509,45 @@ async def test_figures_are_given_for_the_partitions_that_this_broker_leads(world
     assert [
         (part.log_start_offset, part.high_watermark, part.size_bytes) for part in topic.partitions
     ] == [(-1, -1, -1), (5, 20, 1000), (-1, -1, -1)]
+
+
+# --- A disk that failed ---------------------------------------------------------------
+
+
+async def test_topic_whose_log_cannot_be_made_is_a_storage_error(world: World) -> None:
+    world.hosted.offline[TopicPartition("web", 1)] = StorageError("the disk is full")
+
+    (result, other) = await world.create("web", "other")
+
+    assert code(result) == "KAFKA_STORAGE_ERROR"
+    assert "partition 1 is offline: the disk is full" in str(result)
+    assert code(other) == "NONE"
+
+
+async def test_added_partition_whose_log_cannot_be_made_is_a_storage_error(world: World) -> None:
+    await world.create("web")
+    world.hosted.offline[TopicPartition("web", 3)] = StorageError("the disk is full")
+
+    assert await world.grow(("web", 4)) == ["KAFKA_STORAGE_ERROR"]
+
+
+async def test_only_broker_with_a_failed_directory_creates_nothing() -> None:
+    async with control_plane() as plane:
+        alone = World(plane)
+        await plane.create("web")
+        alone.hosted.directory_failure = StorageError("the disk is full")
+
+        created = await alone.create("new")
+        grown = await alone.grow(("web", 9))
+
+        assert codes([*created]) + grown == ["KAFKA_STORAGE_ERROR"] * 2
+        assert list(plane.image.topics) == ["web"]
+        assert alone.partition_count("web") == 1
+
+
+async def test_failed_directory_of_one_broker_does_not_keep_others_from_creating(
+    world: World,
+) -> None:
+    world.hosted.directory_failure = StorageError("the disk is full")
+
+    assert codes([*await world.create("web")]) == ["NONE"]

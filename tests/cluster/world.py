@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from ottla.record.builder import BatchBuilder
 from ottla.record.compression import Codec
 from ottla.runtime.purgatory import Purgatory
 from ottla.simulation.disk import SimulatedDisk
+from ottla.simulation.inodes import FileNode
 from ottla.storage.log_config import LogConfig
 from ottla.storage.log_manager import LogManager
 
@@ -65,22 +66,46 @@ class ManualClock:
 
 
 class SlowDisk(SimulatedDisk):
-    """A disk whose syncs of files take until :meth:`let_go`, once :meth:`hold` was called."""
+    """A disk whose syncs of logs wait for the test, once :meth:`hold` was called."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._may_sync = threading.Event()
-        self._may_sync.set()
+        self._held = False
+        self._permits = threading.Semaphore(0)
+        self.waiting = 0
+        """Syncs that wait for the test at this moment."""
 
     def hold(self) -> None:
-        self._may_sync.clear()
+        """Let every sync wait from now on."""
+        self._permits = threading.Semaphore(0)
+        self._held = True
+
+    def let_one_go(self) -> None:
+        """Let one sync be done, which waits already or comes next."""
+        self._permits.release()
 
     def let_go(self) -> None:
-        self._may_sync.set()
+        """Let every sync be done at once again."""
+        self._held = False
+        self._permits.release(1_000)
 
-    def sync(self, path: Path, node: object) -> None:
-        assert self._may_sync.wait(timeout=10), "nobody let go of the disk"
-        super().sync(path, node)  # type: ignore[arg-type]
+    def sync(self, path: Path, node: FileNode) -> None:
+        if self._held and path.suffix == ".log":
+            self.waiting += 1
+            assert self._permits.acquire(timeout=10), "nobody let go of the disk"
+            self.waiting -= 1
+        super().sync(path, node)
+
+
+class BusyReaders:
+    """Keeps the threads for reads from the disk busy, so that a read waits until it is over."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._over = threading.Event()
+        executor.submit(self._over.wait, 10)
+
+    def end(self) -> None:
+        self._over.set()
 
 
 class CountedTopic:
@@ -379,6 +404,7 @@ __all__ = [
     "NO_BROKER",
     "OTHER",
     "START_MS",
+    "BusyReaders",
     "Counted",
     "ManualClock",
     "Offset",

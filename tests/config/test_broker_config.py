@@ -163,6 +163,11 @@ def test_number_out_of_range_or_oddly_written_is_refused(text: str) -> None:
     assert problems(num__partitions=text)
 
 
+@pytest.mark.parametrize("text", ["1", "10000"])
+def test_number_takes_both_ends_of_its_range(text: str) -> None:
+    assert configured(num__partitions=text).topics.num_partitions == int(text)
+
+
 def test_bad_flag_is_answered_with_true_or_false() -> None:
     assert problem(log__ephemeral="yes") == (
         "log.ephemeral cannot be 'yes': it takes true or false"

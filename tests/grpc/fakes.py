@@ -330,6 +330,9 @@ class EmptyCluster:
         del allow_auto_creation
         return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
 
+    def offline_partitions(self) -> int:
+        return 0
+
     def describe_broker(self) -> BrokerDescription:
         return BrokerDescription(BrokerId(0), "test", 1, [])
 

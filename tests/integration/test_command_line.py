@@ -183,6 +183,18 @@ def test_offset_that_is_not_there_is_answered_with_those_that_are(shell: Shell, 
     assert "ten-0 has the offsets 0 to 10, and 11 is outside" in sentence
 
 
+@pytest.mark.parametrize("start", [[], ["--from-beginning"], ["--offset", "0"]], ids=" ".join)
+def test_partition_that_is_not_there_is_answered_with_how_many_are(
+    shell: Shell, ten: str, start: list[str]
+) -> None:
+    status, sentence = refusal(
+        "consume", ten, "--partition", "99", *start, OTTLA_BOOTSTRAP=shell.broker.grpc_address
+    )
+
+    assert status == 1
+    assert "topic 'ten' has no partition 99: it has 1, from 0 on" in sentence
+
+
 def test_follow_shows_what_comes_until_interrupted(shell: Shell) -> None:
     shell.output("topic", "create", "live")
     shell.output("produce", "live", stdin=b"before\n")

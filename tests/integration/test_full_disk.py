@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -153,7 +154,6 @@ def test_acknowledged_records_are_there_when_there_is_room_again(
     assert health(broker) == (200, "ok\n")
 
 
-@pytest.mark.xfail(reason="the cause is forgotten when the delivery times out")
 def test_producer_that_gives_up_says_that_the_disk_is_full(broker: BrokerProcess) -> None:
     fill_topic(broker)
 
@@ -166,7 +166,24 @@ def test_producer_that_gives_up_says_that_the_disk_is_full(broker: BrokerProcess
         producer.send_and_wait(TOPIC, b"x")
 
 
-@pytest.mark.xfail(reason="the metadata journal ends with a traceback")
+def test_produce_says_what_it_waits_for_while_it_waits(broker: BrokerProcess) -> None:
+    fill_topic(broker)
+    command = [sys.executable, "-m", "ottla", "produce", TOPIC, "--bootstrap", broker.grpc_address]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as producing:
+        assert producing.stdin is not None
+        assert producing.stderr is not None
+        producing.stdin.write("x\n")
+        producing.stdin.close()
+
+        first = producing.stderr.readline()
+        producing.kill()
+
+    assert first.startswith("Trying again, because of KAFKA_STORAGE_ERROR: ")
+    assert "is full; free some space" in first
+
+
 def test_start_on_a_full_disk_is_refused_with_a_sentence(
     broker: BrokerProcess, disk: SmallDisk
 ) -> None:

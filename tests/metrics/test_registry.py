@@ -74,6 +74,13 @@ def test_partitions_are_totalled() -> None:
     assert "ottla_partitions_under_replicated 1.0" in lines
 
 
+def test_offline_partitions_are_counted() -> None:
+    metrics = BrokerMetrics(version="1", node_id=3)
+    metrics.sample_with(lambda: BrokerSample(metadata_offset=0, offline_partitions=2))
+
+    assert "ottla_offline_partitions 2.0" in page(metrics)
+
+
 def test_failed_directory_is_one() -> None:
     metrics = BrokerMetrics(version="1", node_id=3)
     metrics.sample_with(
@@ -91,7 +98,10 @@ def test_failed_directory_is_one() -> None:
 def test_figures_of_a_deleted_topic_disappear_and_others_stay() -> None:
     metrics = BrokerMetrics(version="1", node_id=3)
     for topic in ("web", "other"):
+        metrics.produced_batches.labels(topic).inc()
+        metrics.produced_records.labels(topic).inc()
         metrics.produced_bytes.labels(topic).inc()
+        metrics.fetched_bytes.labels(topic).inc()
 
     metrics.forget_topic("web")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,8 @@ import pytest
 from ottla.model.errors import StorageError
 from ottla.model.ids import BrokerEpoch, BrokerId, Offset, TopicPartition
 from ottla.runtime.posix import PosixFileSystem
-from ottla.simulation.disk import SimulatedDisk
+from ottla.simulation.disk import SimulatedCrash, SimulatedDisk
+from ottla.storage.log_creation import NewLog
 from ottla.storage.log_manager import LogManager
 from tests.storage.data_directories import (
     CONFIG,
@@ -278,6 +280,102 @@ def test_partition_that_does_not_say_its_topic_is_offline(disk: SimulatedDisk) -
     assert "partition.metadata is damaged" in str(started(disk).offline[WEB])
 
 
+def test_log_set_aside_keeps_its_files_and_frees_its_name(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    append(manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS), 3)
+
+    kept_as = manager.set_aside(WEB)
+    successor = manager.create(WEB, OTHER_TOPIC, CONFIG, wall_ms=WALL_MS)
+    append(successor, 1)
+    stop(manager)
+
+    again, report = start(disk)
+    assert (report.removed, list(again.logs)) == ((), [WEB])
+    assert kept_as.name.endswith("-stray")
+    assert "00000000000000000000.log" in disk.list(kept_as)
+
+
+def test_log_without_its_topics_id_is_not_taken_for_any_topics(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    append(manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS), 3)
+    stop(manager)
+    disk.remove(DATA / "web-0" / "partition.metadata")
+
+    with pytest.raises(StorageError, match=r"partition\.metadata is missing"):
+        started(disk).create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS)
+
+
+# --- Many at once -------------------------------------------------------------------------
+
+
+def new_logs(count: int) -> list[NewLog]:
+    return [NewLog(TopicPartition("many", number), TOPIC, CONFIG) for number in range(count)]
+
+
+def test_logs_made_together_survive_a_crash(disk: SimulatedDisk) -> None:
+    wanted = new_logs(5)
+    started(disk).create_all(wanted, wall_ms=WALL_MS)
+    disk.crash()
+
+    manager = started(disk)
+
+    assert list(manager.logs) == [new.topic_partition for new in wanted]
+    assert {manager.topic_id(new.topic_partition) for new in wanted} == {TOPIC}
+
+
+def test_data_directory_is_synced_once_for_all_logs_made_together(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    before = disk.counts["sync_directory"]
+
+    manager.create_all(new_logs(20), wall_ms=WALL_MS)
+
+    assert disk.counts["sync_directory"] - before == 20 + 1
+
+
+def test_log_that_cannot_be_made_does_not_keep_others_from_it(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    disk.fail("sync", errno.EIO, name_suffix="many-1/partition.metadata.tmp")
+
+    results = manager.create_all(new_logs(3), wall_ms=WALL_MS)
+
+    assert [isinstance(result, StorageError) for result in results] == [False, True, False]
+    assert [tp.partition for tp in manager.logs] == [0, 2]
+
+
+def test_no_log_is_made_if_the_data_directory_cannot_be_synced(disk: SimulatedDisk) -> None:
+    manager = started(disk)
+    disk.fail("sync_directory", errno.EIO, name_suffix=DATA.name)
+
+    results = manager.create_all(new_logs(2), wall_ms=WALL_MS)
+
+    assert all(isinstance(result, StorageError) for result in results)
+    assert not manager.logs
+
+
+def test_as_many_logs_are_made_together_as_there_is_room_for(disk: SimulatedDisk) -> None:
+    manager = claim(disk, logs_max=2)
+    manager.open_all(lambda _: CONFIG, wall_ms=WALL_MS)
+
+    results = manager.create_all(new_logs(3), wall_ms=WALL_MS)
+
+    assert [isinstance(result, StorageError) for result in results] == [False, False, True]
+
+
+def test_crash_while_logs_are_made_together_leaves_no_damage() -> None:
+    disk = new_disk()
+    started(disk).create_all(new_logs(3), wall_ms=WALL_MS)
+    whole_run = disk.operations
+    for point in range(new_disk().operations + 1, whole_run + 1):
+        disk = SimulatedDisk(point, crash_at_operation=point)
+        disk.make_directory(DATA.parent)
+        disk.settle()
+        with suppress(SimulatedCrash):
+            started(disk).create_all(new_logs(3), wall_ms=WALL_MS)
+        disk.crash()
+
+        assert not started(disk).offline, point
+
+
 def test_damaged_checkpoint_is_reported_and_done_without(disk: SimulatedDisk) -> None:
     manager = started(disk)
     log = manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS)
@@ -348,7 +446,7 @@ def test_log_of_another_topic_is_not_taken_for_ours(disk: SimulatedDisk) -> None
     manager = started(disk)
     manager.create(WEB, TOPIC, CONFIG, wall_ms=WALL_MS)
 
-    with pytest.raises(StorageError, match="it must be deleted before"):
+    with pytest.raises(StorageError, match="restore it, else move the directory away"):
         manager.create(WEB, OTHER_TOPIC, CONFIG, wall_ms=WALL_MS)
 
 

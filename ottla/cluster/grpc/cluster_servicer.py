@@ -8,7 +8,6 @@ from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
 from ottla.cluster.grpc.topics_servicer import describe
 from ottla.cluster.services import LogDirectoryDescription, Services
-from ottla.model.ids import NO_BROKER
 from ottla.model.image import BrokerImage
 from ottla.v1 import cluster_pb2, cluster_pb2_grpc
 
@@ -70,7 +69,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
             under_replicated_partitions=sum(
                 len(part.in_sync_replicas) < len(part.replicas) for part in partitions
             ),
-            offline_partitions=sum(part.leader == NO_BROKER for part in partitions),
+            offline_partitions=self._cluster.offline_partitions(),
             metadata_offset=image.metadata_offset,
         )
 

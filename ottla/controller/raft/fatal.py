@@ -8,6 +8,7 @@ any more.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -31,7 +32,12 @@ def stop_on_disk_error(fatal: Fatal, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fatal(f"{doing} failed: {error}; the node stops, because what is on the disk is unknown")
+        advice = (
+            "the disk is full: free some space, then start the node again"
+            if error.errno == errno.ENOSPC
+            else "the node stops, because what is on the disk is unknown"
+        )
+        fatal(f"{doing} failed: {error}; {advice}")
 
 
 @contextmanager
