@@ -390,8 +390,10 @@ class Broker:
 
     def _fail(self, task: str, error: BaseException) -> None:
         # A disk that fails is no bug of ours: where it came up tells an operator nothing.
-        is_disk = isinstance(error, NodeStoppedError) and isinstance(error.__context__, OSError)
-        emit(FAILED, task=task, error=str(error) if is_disk else error)
+        if isinstance(error, NodeStoppedError) and isinstance(error.__context__, OSError):
+            emit(FAILED, task=task, reason=str(error))
+        else:
+            emit(FAILED, task=task, error=error)
         if not self._failed.done():
             self._failed.set_result(error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -141,11 +142,14 @@ def _data_directory(data: Path | None, *, ephemeral: bool) -> Iterator[Path | No
     if not ephemeral:
         yield data
         return
+    # Until the broker listens for it, SIGTERM is Ctrl-C, so that nothing is left behind.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="ottla-"))
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _configuration(

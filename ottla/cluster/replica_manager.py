@@ -17,9 +17,9 @@ happens on the event loop. A partition whose log cannot be opened or made is *of
 answered with the reason, and does not keep others from being served.
 
 Only what is known to be deleted is deleted: a partition hosted until now, or of a topic that the
-image before knew and this one does not. A directory of any other topic may be good data with a damaged
-``partition.metadata``. It is set aside as a stray one, or, if a partition of its name belongs here
-and it has records, stays where it is, and that partition is offline.
+image before knew and this one does not. A directory of any other topic may be good data with a
+damaged ``partition.metadata``. It is set aside as a stray one, or, if a partition of its name
+belongs here and it has records, stays where it is, and that partition is offline.
 """
 
 from __future__ import annotations

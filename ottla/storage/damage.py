@@ -47,10 +47,8 @@ class DamagedLogError(StorageError):
         self.damage = damage
 
 
-def find_damage(
-    log: File, base_offset: int, *, end: int, end_offset: int
-) -> Damage | None:
-    """Read a segment up to position ``end``, where ``end_offset`` must be, and report what is wrong.
+def find_damage(log: File, base_offset: int, *, end: int, end_offset: int) -> Damage | None:
+    """Read a segment up to ``end``, where ``end_offset`` must be, and report what is wrong.
 
     Returns ``None`` if all of it is sound. Waits for the disk.
     """

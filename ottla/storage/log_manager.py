@@ -13,7 +13,7 @@ Life
 2. :meth:`LogManager.open_all` takes the clean-shutdown marker away, before anything can be
    written, and opens every partition: at once if the marker was there, with recovery if not. A
    partition that cannot be opened is *offline*; it does not keep the others from opening. So is
-   one that had records, by the checkpoints, and has no directory: it must not begin anew in silence.
+   one that had records, by the checkpoints, and has no directory: it must not begin anew unseen.
 3. :meth:`LogManager.checkpoint` from time to time: recovery starts where it says.
 4. :meth:`LogManager.close` closes every log, writes the checkpoints, and the marker last of all.
    With an offline or failed log there is no marker: the next start must look at it again.
@@ -205,10 +205,10 @@ class LogManager:
             if was_deleted(topic_partition, listing.removed):
                 self._checkpoints.forget(topic_partition)
                 continue
-            error = self._gone(topic_partition)
+            gone = self._gone(topic_partition)
             self._missing.add(topic_partition)
-            self._offline[topic_partition] = error
-            opened(topic_partition, error)
+            self._offline[topic_partition] = gone
+            opened(topic_partition, gone)
         return OpeningReport(
             clean=clean,
             stopped_broker_epoch=stopped_broker_epoch,
@@ -265,8 +265,8 @@ class LogManager:
         When it returns, the log survives a crash, as an empty one.
 
         Raises:
-            StorageError: the disk failed; a log of another topic is in the way, which must be
-                deleted first; the log is offline; or the directory holds too many.
+            StorageError: the disk failed; a log of another topic, or of nobody knows which, is
+                in the way; the log is offline; or the directory holds too many.
         """
         (made,) = self.create_all([NewLog(topic_partition, topic_id, config)], wall_ms=wall_ms)
         if isinstance(made, StorageError):

@@ -12,8 +12,8 @@ read that stopped there; at the upper end the bytes are at hand already. The rec
 themselves come with one read.
 
 The checksum of a batch does not cover its offsets. So each header that is looked at must follow on
-from the one before, and the last batch of a closed segment must end where the next segment begins:
-what is lost or altered there is an error, and never a gap.
+from the one before, and what a read hands on ends where the last of its headers says. A closed
+segment that ends before the next one begins is an error of whoever reads on there, never a gap.
 
 Whatever the index says is checked against the header that it points at. Where they disagree, the
 index is made anew (of a closed segment) or done without (of the one being written).
@@ -93,11 +93,7 @@ class SegmentReader:
             size, next_offset = len(content), end_offset
         else:
             size, next_offset = self._last_boundary(content, start, end_offset)
-        if closed and start + size == self._extent.size_bytes:
-            if next_offset != self._extent.next_offset:
-                raise self._ends_early(next_offset)
-        else:
-            self._positions.note(next_offset, start + size)
+        self._positions.note(next_offset, start + size)
         return LogRead(
             records=content if size == len(content) else memoryview(content)[:size],
             base_offset=first.base_offset,

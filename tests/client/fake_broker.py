@@ -477,6 +477,7 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.DescribeClusterRequest, context: Any
     ) -> cluster_pb2.DescribeClusterResponse:
         self.cluster.calls["DescribeCluster"] += 1
+        self.cluster.calls[f"DescribeCluster of {self.broker.id}"] += 1
         await self.cluster.speaks.wait()
         return cluster_pb2.DescribeClusterResponse(
             cluster_id="fake",

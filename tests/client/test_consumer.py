@@ -292,6 +292,23 @@ async def test_paused_partition_does_not_hold_the_others_up(cluster: FakeCluster
         assert offsets(await take(consumer, 2_000)) == list(range(2_000))
 
 
+@pytest.mark.parametrize(("budget", "keeps"), [(1_000_000, True), (4_000, False)])
+async def test_paused_partition_keeps_no_more_than_half_of_the_budget(
+    cluster: FakeCluster, budget: int, *, keeps: bool
+) -> None:
+    await fill(cluster, 300)
+    async with reading(cluster, "web", prefetch_bytes=budget) as consumer:
+        await until(lambda: consumer.highwater(WEB_0))
+        assert consumer._session is not None
+        reader = consumer._session.fetcher.readers[WEB_0]
+        await until(lambda: reader.buffered_bytes > 2_000)
+        consumer.pause(WEB_0)
+
+        assert (reader.buffered_bytes > 0) is keeps
+        consumer.resume(WEB_0)
+        assert offsets(await take(consumer, 300)) == list(range(300))
+
+
 async def test_seek_while_paused_holds_after_the_pause(cluster: FakeCluster) -> None:
     await fill(cluster, 1_000)
     async with reading(cluster, "web", max_partition_fetch_bytes=500) as consumer:

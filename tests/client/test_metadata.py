@@ -93,6 +93,17 @@ async def test_new_picture_shows_a_leader_that_moved(trio: FakeCluster, known: K
     await until(lambda: known.cache.picture.leader_of(partition) == PartitionLeader(3, 1))
 
 
+async def test_brokers_are_asked_in_turn_so_that_none_misleads_for_long(
+    trio: FakeCluster, known: Known
+) -> None:
+    for _ in range(3):
+        updates = known.updates
+        known.cache.request_refresh()
+        await until(lambda updates=updates: known.updates > updates)  # type: ignore[misc]
+
+    assert all(trio.calls[f"DescribeCluster of {number}"] >= 1 for number in (1, 2, 3))
+
+
 async def test_refreshing_survives_brokers_that_are_down(trio: FakeCluster, known: Known) -> None:
     await known.cache.topic("web", timeout_ms=1_000)
     await trio.stop()

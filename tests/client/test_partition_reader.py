@@ -245,3 +245,35 @@ def test_deserializer_that_fails_with_one_of_our_errors_keeps_it() -> None:
     reader.take(1)
 
     assert isinstance(reader.blocked_by, RefusedError)
+
+
+# --- Offsets that cannot be ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("altered", [3, 14, 1 << 20])
+def test_altered_base_offset_within_an_answer_is_an_error_after_what_came_before(
+    altered: int,
+) -> None:
+    reader = reader_at(0)
+    with pytest.raises(CorruptMessageError, match="of web-0 with offsets"):
+        reader.receive(batch(0) + batch(altered) + batch(20))
+
+    assert offsets(reader) == list(range(10))
+    assert reader.fetch_offset == 10
+
+
+def test_batch_beyond_what_is_committed_is_an_error() -> None:
+    reader = reader_at(0)
+    reader.high_watermark = 20
+    with pytest.raises(CorruptMessageError, match="20 is the end of what is committed"):
+        reader.receive(batch(0) + batch(50))
+
+    assert reader.fetch_offset == 10
+
+
+def test_batches_before_one_that_is_not_whole_are_kept() -> None:
+    reader = reader_at(0)
+    with pytest.raises(CorruptMessageError, match="web-0 is not sound after offset 10"):
+        reader.receive(batch(0) + batch(10)[:-1])
+
+    assert offsets(reader) == list(range(10))

@@ -12,6 +12,7 @@ import pytest
 
 from ottla.client.delivery import RecordHandle
 from ottla.client.errors import AccessDeniedError, ClientClosedError, DeliveryTimeoutError
+from ottla.client.partition_queue import PRODUCER_EPOCH_MAX
 from ottla.client.producer import Producer
 from ottla.model.errors import (
     InvalidRequestError,
@@ -232,10 +233,10 @@ async def test_unacknowledged_records_fail_after_the_delivery_timeout(
 async def test_delivery_timeout_carries_what_the_broker_answered(cluster: FakeCluster) -> None:
     cluster.plan = itertools.repeat(Refusal(56))
     async with eager(
-        cluster, delivery_timeout_ms=150, request_timeout_ms=100, linger_ms=0
+        cluster, delivery_timeout_ms=500, request_timeout_ms=400, linger_ms=0
     ) as producer:
         handle = await producer.send("web", b"x")
-        await until(lambda: producer.statistics().hindrance is not None)
+        await until(lambda: handle.done() or producer.statistics().hindrance is not None)
 
         with pytest.raises(
             DeliveryTimeoutError, match="KAFKA_STORAGE_ERROR: refused by the fake"
@@ -313,6 +314,8 @@ async def test_others_are_not_drawn_into_the_refusal_of_a_stream(cluster: FakeCl
     assert [type(error) for error in errors] == [
         InvalidRequestError if number == 3 else type(None) for number in range(8)
     ]
+    # The one that was refused, the one on which its cause was found, and one for the rest.
+    assert cluster.calls["ProduceStream"] <= 3
 
 
 async def test_client_that_is_not_let_in_fails_clearly_and_for_good(cluster: FakeCluster) -> None:
@@ -378,6 +381,23 @@ async def test_crash_inside_fails_the_producer_with_its_cause(cluster: FakeClust
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
     await until(lambda: not session._sender._tasks)
     await producer.stop()
+
+
+async def test_error_in_the_middle_of_sending_fails_the_producer_with_itself(
+    cluster: FakeCluster,
+) -> None:
+    async with eager(cluster) as producer:
+        await producer.send_and_wait("web", b"x")
+        assert producer._session is not None
+        topic = producer._session.accumulator.topic("web")
+        assert topic is not None
+        topic.queues[0]._producer_epoch = PRODUCER_EPOCH_MAX
+        cluster.plan = iter([INVALID_TIMESTAMP])
+        with pytest.raises(InvalidTimestampError):
+            await producer.send_and_wait("web", b"y")
+
+        with pytest.raises(OttlaError, match="start a new producer"):
+            await producer.send_and_wait("web", b"z")
 
 
 async def test_without_idempotence_order_is_kept_though_records_may_repeat(

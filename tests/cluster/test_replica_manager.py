@@ -281,6 +281,30 @@ async def test_offline_partition_of_a_deleted_topic_is_forgotten(world: World) -
     assert (len(offline), list(world.replicas.offline)) == (1, [])
 
 
+async def test_partition_whose_directory_is_gone_is_offline_until_its_topic_is_deleted(
+    restarted: World,
+) -> None:
+    await restarted.start()
+    await restarted.flushed()
+    await restarted.maintenance.run_due()
+    restarted.logs.checkpoint(restarted.replicas.high_watermarks())
+    restarted.disk.crash()
+    restarted.disk.remove(DIRECTORY / "web-0")
+    again = World(disk=restarted.disk)
+    again.image = replace(
+        again.image, topics=restarted.image.topics, topic_names=restarted.image.topic_names
+    )
+    await again.start()
+
+    with pytest.raises(StorageError, match=r"web-0 is missing.* or delete the topic"):
+        again.replicas.led(WEB_0)
+    assert again.replicas.led(TopicPartition("web", 1)).is_leader
+    await again.delete_topic("web")
+    await again.create_topic("web")
+    assert (await again.appended()).base_offset == 0
+    await again.stop()
+
+
 async def test_log_that_cannot_be_made_takes_its_partition_offline_alone(world: World) -> None:
     world.disk.fail("append", errno.EIO, name_suffix="orders-0/partition.metadata.tmp")
 

@@ -77,7 +77,7 @@ class Damaged:
                 end = consumer.end_offsets([partition])[partition]
                 consumer.seek(partition, offset)
                 while consumer.position(partition) < end:
-                    taken = consumer.getmany(timeout_ms=1_000)
+                    taken = consumer.getmany(timeout_ms=10_000)
                     assert taken, f"nothing comes after {len(values)} records, and no error"
                     values += [record.value or b"" for record in taken[partition]]
             except OttlaError as error:

@@ -7,7 +7,7 @@ import pytest
 from ottla.model.errors import StorageError
 from ottla.model.ids import Offset
 from ottla.storage.damage import DamagedLogError
-from tests.storage.world import World, values_in
+from tests.storage.world import World, batches_in, values_in
 
 SMALL = {"segment_bytes": 800, "index_interval_bytes": 100}
 
@@ -151,3 +151,91 @@ def test_damage_in_a_closed_segment_does_not_keep_the_log_from_opening() -> None
 
     assert world.log.log_end_offset == 60
     assert len(values_in(world.log)) == 60  # the records themselves are their readers' to check
+
+
+# --- Closed segments after a clean stop ---------------------------------------------------
+
+
+def stopped_world() -> World:
+    world = World(**SMALL)
+    world.append_each(60)
+    world.log.close()
+    world.checkpoint()
+    return world
+
+
+def offsets_until_damage(world: World, **limits: int) -> tuple[list[int], DamagedLogError]:
+    """Read from the start until that fails; return the base offsets read, and the error."""
+    offsets: list[int] = []
+    with pytest.raises(DamagedLogError) as raised:
+        offsets.extend(each.header.base_offset for each in batches_in(world.log, **limits))
+    return offsets, raised.value
+
+
+@pytest.mark.parametrize("max_bytes", [1, 250, 1 << 20])
+def test_missing_segment_is_damage_to_whoever_reads_on_there(max_bytes: int) -> None:
+    world = stopped_world()
+    first, second, third = world.segment_bases()[:3]
+    world.disk.remove(world.file(second, ".log"))
+    world.log = world.open(clean=True)
+
+    offsets, error = offsets_until_damage(world, max_bytes=max_bytes)
+
+    assert offsets == list(range(first, second))
+    assert f"begins at offset {third}" in str(error)
+    assert error.damage.path == world.file(first, ".log")
+    assert error.damage.offset == second
+
+
+def test_missing_first_segment_is_damage_after_a_clean_stop() -> None:
+    world = stopped_world()
+    world.disk.remove(world.file(0, ".log"))
+
+    with pytest.raises(DamagedLogError, match="is missing") as raised:
+        world.open(clean=True)
+
+    assert raised.value.damage.path == world.file(0, ".log")
+
+
+@pytest.mark.parametrize("into_a_segment", [0, 1])
+def test_log_whose_first_segments_were_deleted_is_not_damaged(into_a_segment: int) -> None:
+    world = World(**SMALL)
+    world.append_each(60)
+    start = world.segment_bases()[2] + into_a_segment
+    world.log.delete_records_before(Offset(start)).remove()
+    world.log.close()
+    world.log_start = 0  # the checkpoint was lost
+
+    world.log = world.open(clean=True)
+
+    assert world.log.log_start_offset == start
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_emptied_closed_segment_is_damage(*, clean: bool) -> None:
+    world = stopped_world()
+    second = world.segment_bases()[1]
+    world.disk.open(world.file(second, ".log")).truncate(0)
+
+    with pytest.raises(DamagedLogError, match="it is empty") as raised:
+        world.open(clean=clean)
+
+    assert raised.value.damage.path == world.file(second, ".log")
+
+
+@pytest.mark.parametrize("byte", range(8))
+@pytest.mark.parametrize("batch", ["first", "last"])
+def test_altered_base_offset_is_damage_and_nothing_beyond_it_is_read(byte: int, batch: str) -> None:
+    world = stopped_world()
+    second, third = world.segment_bases()[1:3]
+    offset = second if batch == "first" else third - 1
+    position = position_of(world, second, offset - second)
+    world.disk.flip_bit(world.file(second, ".log"), position + byte, 2)
+    world.log = world.open(clean=True)
+
+    offsets, error = offsets_until_damage(world)
+
+    assert offsets == list(range(len(offsets)))
+    assert len(offsets) <= offset
+    assert error.damage.path == world.file(second, ".log")
+    assert error.damage.position == position

@@ -560,6 +560,7 @@ def test_new_log_does_not_inherit_the_offsets_of_one_that_was_lost(disk: Simulat
     stop(manager, web=9)
     disk.remove(DATA / "web-0")
     manager = started(disk)
+    manager.delete(WEB, now_ms=0)
     manager.create(WEB, OTHER_TOPIC, CONFIG, wall_ms=WALL_MS)
 
     assert manager.known_high_watermark(WEB) == 0
