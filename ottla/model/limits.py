@@ -44,6 +44,9 @@ TOPICS_PER_REQUEST_MAX: Final = 1_000
 GRPC_CALLS_PER_CONNECTION_MAX: Final = 1_000
 """A client needs a handful; each costs the broker some kilobytes."""
 
+GRPC_CALLS_MAX: Final = 10_000
+"""The same over all connections: some hundred megabytes of a broker that is being flooded."""
+
 GRPC_KEEPALIVE_INTERVAL_MS: Final = 30_000
 GRPC_KEEPALIVE_TIMEOUT_MS: Final = 10_000
 """A peer that vanished without a word is gone after both."""

@@ -17,6 +17,7 @@ from ottla.config.broker_config import broker_config
 from ottla.model.errors import InvalidConfigError, StorageError
 from ottla.storage.claim import DirectoryInUseError, ForeignDirectoryError
 from ottla.v1 import cluster_pb2, cluster_pb2_grpc, log_pb2, log_pb2_grpc
+from tests.cluster.world import until
 from tests.grpc.running_broker import DIRECTORY, RunningBroker, bases, batch, produce, refusal
 
 
@@ -175,6 +176,25 @@ async def test_stop_of_a_failed_broker_does_not_count_as_clean(broker: RunningBr
     assert ".kafka_cleanshutdown" not in broker.disk.list(DIRECTORY)
     await asyncio.wait([creating])  # answered, or cut off with its connection
     await broker.start()
+
+
+async def test_broker_is_not_ready_before_what_it_recovered_is_durable(
+    broker: RunningBroker,
+) -> None:
+    await broker.append()
+    await broker.crash()
+    broker.disk.hold()
+    starting = asyncio.ensure_future(broker.start())
+    await until(lambda: broker.disk.waiting)
+    for _ in range(5_000):
+        await asyncio.sleep(0)
+    early = starting.done()
+
+    broker.disk.let_go()
+    await starting
+
+    assert not early
+    assert bases(await broker.fetch()) == [0]
 
 
 # --- Ready, healthy ------------------------------------------------------------------------

@@ -74,15 +74,18 @@ class RunningBroker:
         with suppress(StorageError):
             await self.stop()
 
-    async def crash_and_start(self) -> None:
-        """Cut the power under the broker, and start another one on what the disk kept."""
+    async def crash(self) -> None:
+        """Cut the power under the broker."""
         await self.channel.close(None)
         assert self.broker is not None
-        before = self.broker
         self.disk.let_go()
         self.disk.crash()
         # Whatever the old process still does, it does to a disk that is gone.
-        await asyncio.gather(before.stop(), return_exceptions=True)
+        await asyncio.gather(self.broker.stop(), return_exceptions=True)
+
+    async def crash_and_start(self) -> None:
+        """Cut the power under the broker, and start another one on what the disk kept."""
+        await self.crash()
         await self.start()
 
     # --- Short ways ---

@@ -4,8 +4,8 @@ Start and stop are stories with an end. Start: bind, listen, and tell the health
 whoever owns the server says that requests are welcome. Stop: say ``NOT_SERVING``, take no more
 calls, let those under way finish within the grace given, cut off the rest.
 
-Bounds: the size of a message, the number of calls on one connection, and the time that a silent
-connection may stay before it has to prove that somebody is there.
+Bounds: the size of a message, the number of calls on one connection and on all, and the time that
+a silent connection may stay before it has to prove that somebody is there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ottla.cluster.grpc.log_servicer import LogServicer
 from ottla.cluster.grpc.topics_servicer import TopicsServicer
 from ottla.cluster.services import Services
 from ottla.model.limits import (
+    GRPC_CALLS_MAX,
     GRPC_CALLS_PER_CONNECTION_MAX,
     GRPC_KEEPALIVE_INTERVAL_MS,
     GRPC_KEEPALIVE_TIMEOUT_MS,
@@ -74,7 +75,9 @@ class GrpcServer:
     ) -> None:
         """Prepare; ``credentials`` turn TLS on. Call on the event loop that is to serve."""
         self._credentials = credentials
-        self._server = server = grpc.aio.server(options=_OPTIONS)
+        self._server = server = grpc.aio.server(
+            options=_OPTIONS, maximum_concurrent_rpcs=GRPC_CALLS_MAX
+        )
         self._health = aio_health.HealthServicer()
         log_pb2_grpc.add_LogServicer_to_server(LogServicer(services, clock, calls), server)
         topics_pb2_grpc.add_TopicsServicer_to_server(TopicsServicer(services, calls), server)
