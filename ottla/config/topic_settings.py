@@ -163,7 +163,7 @@ _ROWS: Final = (
         unit="records",
         synonym="log.flush.interval.messages",
         documentation="Sync the log to disk when this many records are not yet synced. Matters "
-        "with write.caching or acks below all; acks=all waits for the sync in any case.",
+        "with write.caching only: without it every append is synced as soon as the disk can.",
     ),
     TopicSetting(
         key="flush.ms",
@@ -172,7 +172,7 @@ _ROWS: Final = (
         unit="ms",
         synonym="log.flush.interval.ms",
         documentation="Sync the log to disk when its oldest unsynced record has waited this "
-        "long. Matters with write.caching or acks below all.",
+        "long. Matters with write.caching only.",
     ),
     TopicSetting(
         key="index.interval.bytes",
