@@ -40,3 +40,19 @@ def parse_address(text: str) -> Address:
     if match is None or int(match["port"]) > PORT_MAX:
         raise ValueError(text)
     return Address(match["ipv6"] or match["host"], int(match["port"]))
+
+
+def parse_voters(text: str) -> dict[int, Address]:
+    """Return the address of each node in ``0@host:7092,1@other:7092``, by ascending id.
+
+    :exc:`ValueError` if the text is anything else, or names an id or an address twice.
+    """
+    voters: dict[int, Address] = {}
+    for part in text.split(","):
+        node_id, at, address = part.strip().partition("@")
+        if not at or not node_id.isascii() or not node_id.isdigit() or int(node_id) in voters:
+            raise ValueError(text)
+        voters[int(node_id)] = parse_address(address)
+    if len(set(voters.values())) != len(voters):
+        raise ValueError(text)
+    return dict(sorted(voters.items()))

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ottla.config.addresses import Address, parse_address
+from ottla.config.addresses import Address, parse_address, parse_voters
 from ottla.config.settings import SETTINGS, canonical_pair
 from ottla.model.errors import InvalidConfigError
 from ottla.model.ids import BrokerId
@@ -38,6 +38,26 @@ class NodeConfig:
     node_id: BrokerId
     rack: str
     """Empty: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumConfig:
+    """Who keeps the cluster's metadata."""
+
+    voters: Mapping[BrokerId, Address]
+    """By ascending id; empty: this broker alone, which then needs no address."""
+
+    def ids(self, node_id: BrokerId) -> frozenset[BrokerId]:
+        """Return who votes, as broker ``node_id`` is told."""
+        return frozenset(self.voters) or frozenset({node_id})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationConfig:
+    """How long brokers wait for each other."""
+
+    session_timeout_ms: int
+    replica_lag_time_max_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +122,8 @@ class BrokerConfig:
     """Everything one broker is told."""
 
     node: NodeConfig
+    quorum: QuorumConfig
+    replication: ReplicationConfig
     listeners: ListenerConfig
     tls: TlsConfig
     topics: TopicDefaults
@@ -194,6 +216,12 @@ class _Reader:
         text = self.text(key)
         return Path(text).expanduser() if text else None
 
+    def voters(self, key: str) -> dict[BrokerId, Address]:
+        text = self.text(key)
+        if not text:
+            return {}
+        return {BrokerId(node_id): address for node_id, address in parse_voters(text).items()}
+
     def address(self, key: str) -> Address | None:
         text = self.text(key)
         return parse_address(text) if text else None
@@ -206,6 +234,11 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
     node_id = reader.number("node.id")
     return BrokerConfig(
         node=NodeConfig(node_id=BrokerId(node_id), rack=reader.text("broker.rack")),
+        quorum=QuorumConfig(voters=reader.voters("controller.quorum.voters")),
+        replication=ReplicationConfig(
+            session_timeout_ms=reader.number("broker.session.timeout.ms"),
+            replica_lag_time_max_ms=reader.number("replica.lag.time.max.ms"),
+        ),
         listeners=ListenerConfig(
             grpc=grpc, advertised=reader.address("grpc.advertised"), http=http
         ),
@@ -234,6 +267,10 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
     )
 
 
+_VOTERS: Final = (0, 1, 3, 5)
+"""0: not set. Two voters survive no more losses than one does, four no more than three."""
+
+
 class _Problem(NamedTuple):
     key: str
     """Where the reader should look."""
@@ -255,6 +292,12 @@ def _contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[_Problem]
             "http.listen",
             f"http.listen and grpc.listen cannot both be '{listeners.http}': give one of them "
             "another port",
+        )
+    if len(config.quorum.voters) not in _VOTERS:
+        yield _Problem(
+            "controller.quorum.voters",
+            f"controller.quorum.voters cannot have {len(config.quorum.voters)} voters: 1, 3 or 5 "
+            "can agree best, and more brokers than that belong to the cluster without voting",
         )
     replicas, needed = config.topics.replication_factor, reader.number("min.insync.replicas")
     if needed > replicas:

@@ -33,6 +33,7 @@ from ottla.config.values import (
     Number,
     Text,
     TopicDefault,
+    Voters,
 )
 from ottla.model.errors import InvalidConfigError
 from ottla.model.limits import PARTITIONS_PER_TOPIC_MAX, REPLICATION_FACTOR_MAX
@@ -46,6 +47,7 @@ class Section(Enum):
     TLS = "TLS"
     TOPICS = "New topics"
     TOPIC_DEFAULTS = "Defaults of topic settings"
+    REPLICATION = "Replication"
     STORAGE = "Housekeeping"
     DIAGNOSTICS = "Diagnostics"
 
@@ -109,6 +111,16 @@ _OWN_ROWS: Final = (
         default="false",
         documentation="true: nothing is synced to disk, so that a crash of the machine may lose "
         "any of it. For tests; `ottla up --ephemeral` sets it, on a directory that it removes.",
+    ),
+    BrokerSetting(
+        key="controller.quorum.voters",
+        section=Section.NODE,
+        kind=Voters(),
+        default="",
+        documentation="The brokers that keep the cluster's metadata, 1, 3 or 5 of them, the same "
+        "on every broker: `0@host-a:7092,1@host-b:7092,2@host-c:7092`, with their gRPC addresses. "
+        "A broker that is not among them belongs to the cluster all the same. Not set: this broker "
+        "is a cluster of its own.",
     ),
     BrokerSetting(
         key="grpc.listen",
@@ -190,6 +202,23 @@ _OWN_ROWS: Final = (
         default="1",
         documentation="Replicas of each partition of a new topic that does not say how many. It "
         "cannot be more than there are brokers.",
+    ),
+    BrokerSetting(
+        key="broker.session.timeout.ms",
+        section=Section.REPLICATION,
+        kind=Number(minimum=500, maximum=INT32_MAX, unit="ms"),
+        default="3000",
+        documentation="How long the controller waits for a sign of life before it lets other "
+        "brokers lead what this one led. Only a broker that hangs, or that nobody reaches, makes "
+        "it wait so long: one that dies is noticed at once. Six heartbeats are sent in this time.",
+    ),
+    BrokerSetting(
+        key="replica.lag.time.max.ms",
+        section=Section.REPLICATION,
+        kind=Number(minimum=1000, maximum=INT32_MAX, unit="ms"),
+        default="30000",
+        documentation="A follower that has not caught up with its leader for this long is not in "
+        "sync any more, and writes go on without it.",
     ),
     BrokerSetting(
         key="log.retention.check.interval.ms",

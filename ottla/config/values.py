@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ottla.config.addresses import parse_address
+from ottla.config.addresses import parse_address, parse_voters
 from ottla.config.topic_settings import INT64_MAX, TopicSetting, canonical_value
 
 TEXT_CHARACTERS_MAX: Final = 256
@@ -118,6 +118,26 @@ class HostPort:
             return str(parse_address(text))
         except ValueError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """Nodes with addresses, as Kafka writes them: ``0@host:7092,1@other:7092``; or nothing."""
+
+    @property
+    def takes(self) -> str:
+        """What a reader is told."""
+        return "ID@HOST:PORT for each voter, separated by commas, each id and address once"
+
+    def canonical(self, text: str) -> str | None:
+        """See :class:`Kind`."""
+        if not text:
+            return ""
+        try:
+            voters = parse_voters(text)
+        except ValueError:
+            return None
+        return ",".join(f"{node_id}@{address}" for node_id, address in voters.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from ottla.model.errors import OttlaError
-from ottla.model.ids import BrokerEpoch, BrokerId, ProducerId, TopicId
+from ottla.model.ids import (
+    BrokerEpoch,
+    BrokerId,
+    LeaderEpoch,
+    PartitionEpoch,
+    ProducerId,
+    TopicId,
+    TopicPartition,
+)
 
 # --- Topics -----------------------------------------------------------------------
 
@@ -161,6 +170,11 @@ class RegisterBroker:
     """Empty: the broker is in the rack that its host is."""
     clean_shutdown: bool = False
     """Its last life ended with everything on disk."""
+    directory_id: bytes = b""
+    """16 bytes that came with its data directory; a new directory means that its replicas are
+    gone."""
+    voter: bool = False
+    """It is a voter of the metadata quorum; the first registration of one admits its directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +200,40 @@ class UnfenceBroker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeginShutdown:
+    """A broker wants to stop: others are to lead. Answer: how many partitions it still leads.
+
+    It leaves the in-sync sets that have other members, too. What it still leads nobody else can.
+
+    Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``.
+    """
+
+    broker_id: BrokerId
+    broker_epoch: BrokerEpoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnregisterBroker:
+    """A fenced broker without replicas is not part of the cluster any more. Answer: ``None``.
+
+    Refused: ``BROKER_ID_NOT_REGISTERED``, ``INVALID_REQUEST``.
+    """
+
+    broker_id: BrokerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDraining:
+    """A broker is to get no new replicas, or may again. Answer: ``None``.
+
+    Refused: ``BROKER_ID_NOT_REGISTERED``.
+    """
+
+    broker_id: BrokerId
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AllocateProducerIds:
     """A broker needs producer ids to give away. Answer: a :class:`ProducerIdBlock`.
 
@@ -204,7 +252,113 @@ class ProducerIdBlock:
     count: int
 
 
+# --- Partitions ---------------------------------------------------------------------
+
+
+class ProposedMember(NamedTuple):
+    """A replica that is to be in sync, in the life in which its leader knows it to be."""
+
+    broker_id: BrokerId
+    broker_epoch: BrokerEpoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterPartition:
+    """The in-sync set that a leader proposes for one partition."""
+
+    topic_id: TopicId
+    partition: int
+    leader_epoch: LeaderEpoch
+    partition_epoch: PartitionEpoch
+    isr: tuple[ProposedMember, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterPartitions:
+    """A leader proposes in-sync sets (KIP-497, KIP-903). Answer: a :class:`PartitionResult` each.
+
+    Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``. Errors of a partition:
+    ``UNKNOWN_TOPIC_ID``, ``FENCED_LEADER_EPOCH``, ``INVALID_UPDATE_VERSION``,
+    ``INELIGIBLE_REPLICA``, ``INVALID_REQUEST``.
+    """
+
+    broker_id: BrokerId
+    broker_epoch: BrokerEpoch
+    partitions: tuple[AlterPartition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassignment:
+    """Who is to replicate one partition; no ``replicas``: cancel what is under way."""
+
+    topic_partition: TopicPartition
+    replicas: tuple[BrokerId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reassign:
+    """Move partitions to other brokers, online. Answer: a :class:`PartitionResult` each.
+
+    Errors of a partition: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_REPLICA_ASSIGNMENT``,
+    ``NO_REASSIGNMENT_IN_PROGRESS``.
+    """
+
+    partitions: tuple[Reassignment, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElectLeaders:
+    """Elect the preferred leaders, or, ``unclean``, any. Answer: a :class:`PartitionResult` each.
+
+    Errors of a partition: ``UNKNOWN_TOPIC_OR_PARTITION``, ``ELECTION_NOT_NEEDED``,
+    ``PREFERRED_LEADER_NOT_AVAILABLE``, ``ELIGIBLE_LEADERS_NOT_AVAILABLE``.
+    """
+
+    partitions: tuple[TopicPartition, ...] | None
+    """``None``: every partition that needs it; those that do not are not answered."""
+    unclean: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionResult:
+    """What became of one partition of a request."""
+
+    topic_partition: TopicPartition
+    error: OttlaError | None = None
+
+
 # --- The cluster --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstablishCluster:
+    """Give the cluster its identity unless it has one. Answer: the cluster id it has then."""
+
+    cluster_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadmitVoter:
+    """A voter has lost its data directory and may vote again with another. Answer: ``None``.
+
+    Safe once this is committed by a majority to which the voter does not belong: it is refused
+    every link until then. Refused: ``INVALID_REQUEST`` if it is no voter.
+    """
+
+    broker_id: BrokerId
+    directory_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterBrokerConfigs:
+    """Change settings of brokers while they run. Answer: a :class:`TopicResult` each.
+
+    The name of a resource is a broker id in decimal, or empty for the default of all brokers.
+    Errors: ``INVALID_CONFIG``, ``INVALID_REQUEST``, ``BROKER_ID_NOT_REGISTERED``.
+    """
+
+    brokers: tuple[ConfigChanges, ...]
+    validate_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,4 +382,13 @@ Request = (
     | UnfenceBroker
     | AllocateProducerIds
     | SetFeatureLevel
+    | BeginShutdown
+    | UnregisterBroker
+    | SetDraining
+    | AlterPartitions
+    | Reassign
+    | ElectLeaders
+    | EstablishCluster
+    | ReadmitVoter
+    | AlterBrokerConfigs
 )

@@ -131,6 +131,18 @@ class UnknownLeaderEpochError(RetriableError):
     code, name = 75, "UNKNOWN_LEADER_EPOCH"
 
 
+class PreferredLeaderNotAvailableError(MetadataError):
+    """The preferred leader is not in sync, or does not serve."""
+
+    code, name = 80, "PREFERRED_LEADER_NOT_AVAILABLE"
+
+
+class EligibleLeadersNotAvailableError(MetadataError):
+    """No replica can be elected without losing records."""
+
+    code, name = 83, "ELIGIBLE_LEADERS_NOT_AVAILABLE"
+
+
 class OffsetNotAvailableError(RetriableError):
     """A new leader does not know yet how much is committed."""
 
@@ -288,6 +300,42 @@ class InconsistentClusterIdError(RefusedError):
     """The sender belongs to another cluster."""
 
     code, name, status = 104, "INCONSISTENT_CLUSTER_ID", "FAILED_PRECONDITION"
+
+
+class ClusterAuthorizationError(RefusedError):
+    """The caller's certificate is not one that may do this."""
+
+    code, name, status = 31, "CLUSTER_AUTHORIZATION_FAILED", "PERMISSION_DENIED"
+
+
+class ElectionNotNeededError(RefusedError):
+    """The partition has the leader already that was to be elected."""
+
+    code, name, status = 84, "ELECTION_NOT_NEEDED", "FAILED_PRECONDITION"
+
+
+class NoReassignmentError(RefusedError):
+    """There is no reassignment of the partition that could be cancelled."""
+
+    code, name, status = 85, "NO_REASSIGNMENT_IN_PROGRESS", "FAILED_PRECONDITION"
+
+
+class InconsistentVoterSetError(RefusedError):
+    """Two nodes disagree on who votes in the metadata quorum, or a voter has lost its memory."""
+
+    code, name, status = 94, "INCONSISTENT_VOTER_SET", "FAILED_PRECONDITION"
+
+
+class InvalidUpdateVersionError(RefusedError):
+    """The partition has changed since; the proposal was made on an older partition epoch."""
+
+    code, name, status = 95, "INVALID_UPDATE_VERSION", "ABORTED"
+
+
+class IneligibleReplicaError(RefusedError):
+    """A replica that is fenced, shutting down or of an earlier life cannot join the in-sync set."""
+
+    code, name, status = 107, "INELIGIBLE_REPLICA", "FAILED_PRECONDITION"
 
 
 def _concrete(base: type[OttlaError]) -> dict[int, type[OttlaError]]:

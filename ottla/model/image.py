@@ -39,6 +39,12 @@ class BrokerImage:
     rack: str
     incarnation_id: bytes
     fenced: bool
+    directory_id: bytes = b""
+    """Of its data directory; empty if an earlier version registered it."""
+    shutting_down: bool = False
+    """It is stopping in good order: it leads nothing, and is elected for nothing."""
+    draining: bool = False
+    """It gets no new replicas; survives a restart of the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,10 @@ class PartitionImage:
     """Rises with every change of leader."""
     partition_epoch: PartitionEpoch
     """Rises with every change of anything here."""
+    adding_replicas: tuple[BrokerId, ...] = ()
+    """Those of ``replicas`` that a reassignment under way brings."""
+    removing_replicas: tuple[BrokerId, ...] = ()
+    """Those of ``replicas`` that go once the ones above are in sync."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +83,17 @@ class ClusterImage:
     """Everything the metadata log says, up to ``metadata_offset``."""
 
     cluster_id: str
+    """Empty until the first controller has given the cluster its identity."""
     metadata_offset: MetadataOffset = NO_METADATA
     controller_id: BrokerId = NO_BROKER
     controller_epoch: ControllerEpoch = NO_CONTROLLER_EPOCH
     brokers: Mapping[BrokerId, BrokerImage] = field(default_factory=dict)
     topics: Mapping[str, TopicImage] = field(default_factory=dict)
     topic_names: Mapping[TopicId, str] = field(default_factory=dict)
+    voters: Mapping[BrokerId, bytes] = field(default_factory=dict)
+    """The data directory that each voter of the metadata quorum is known to have."""
+    broker_configs: Mapping[BrokerId | None, Mapping[str, str]] = field(default_factory=dict)
+    """Settings changed while running: of one broker, or by ``None`` the default of all."""
 
     def partition(self, topic_partition: TopicPartition) -> PartitionImage | None:
         """Look one partition up; ``None`` if the topic or the partition does not exist."""

@@ -26,7 +26,7 @@ from ottla.v1 import topics_pb2 as ottla_dot_v1_dot_topics__pb2
 from ottla.v1 import types_pb2 as ottla_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ottla/v1/cluster.proto\x12\x08ottla.v1\x1a\x15ottla/v1/topics.proto\x1a\x14ottla/v1/types.proto\"N\n\x06\x42roker\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x0c\n\x04rack\x18\x04 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x08\"A\n\x12GetMetadataRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\x12\x1b\n\x13\x61llow_auto_creation\x18\x02 \x01(\x08\"\xb4\x01\n\x13GetMetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12!\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x10.ottla.v1.Broker\x12\x36\n\x06topics\x18\x04 \x03(\x0b\x32&.ottla.v1.DescribeTopicsResponse.Topic\x12\x17\n\x0fmetadata_offset\x18\x05 \x01(\x03\"\x18\n\x16\x44\x65scribeClusterRequest\"\xe5\x01\n\x17\x44\x65scribeClusterResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12!\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x10.ottla.v1.Broker\x12\x0e\n\x06topics\x18\x04 \x01(\x05\x12\x12\n\npartitions\x18\x05 \x01(\x05\x12#\n\x1bunder_replicated_partitions\x18\x06 \x01(\x05\x12\x1a\n\x12offline_partitions\x18\x07 \x01(\x05\x12\x17\n\x0fmetadata_offset\x18\x08 \x01(\x03\"\x17\n\x15\x44\x65scribeBrokerRequest\"}\n\x16\x44\x65scribeBrokerResponse\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x03 \x01(\x03\x12/\n\x0flog_directories\x18\x04 \x03(\x0b\x32\x16.ottla.v1.LogDirectory\"\x96\x01\n\x0cLogDirectory\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x14\n\x0cusable_bytes\x18\x04 \x01(\x03\x12-\n\npartitions\x18\x05 \x03(\x0b\x32\x19.ottla.v1.HostedPartition\"\xbf\x01\n\x0fHostedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x10\n\x08segments\x18\x04 \x01(\x05\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x16\n\x0elog_end_offset\x18\x06 \x01(\x03\x12\x1a\n\x12\x64urable_end_offset\x18\x07 \x01(\x03\x12\x16\n\x0ehigh_watermark\x18\x08 \x01(\x03\x32\x82\x02\n\x07\x43luster\x12J\n\x0bGetMetadata\x12\x1c.ottla.v1.GetMetadataRequest\x1a\x1d.ottla.v1.GetMetadataResponse\x12V\n\x0f\x44\x65scribeCluster\x12 .ottla.v1.DescribeClusterRequest\x1a!.ottla.v1.DescribeClusterResponse\x12S\n\x0e\x44\x65scribeBroker\x12\x1f.ottla.v1.DescribeBrokerRequest\x1a .ottla.v1.DescribeBrokerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ottla/v1/cluster.proto\x12\x08ottla.v1\x1a\x15ottla/v1/topics.proto\x1a\x14ottla/v1/types.proto\"w\n\x06\x42roker\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x0c\n\x04rack\x18\x04 \x01(\t\x12\x0e\n\x06\x66\x65nced\x18\x05 \x01(\x08\x12\x15\n\rshutting_down\x18\x06 \x01(\x08\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\"A\n\x12GetMetadataRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\x12\x1b\n\x13\x61llow_auto_creation\x18\x02 \x01(\x08\"\xb4\x01\n\x13GetMetadataResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12!\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x10.ottla.v1.Broker\x12\x36\n\x06topics\x18\x04 \x03(\x0b\x32&.ottla.v1.DescribeTopicsResponse.Topic\x12\x17\n\x0fmetadata_offset\x18\x05 \x01(\x03\"\x18\n\x16\x44\x65scribeClusterRequest\"\xe5\x01\n\x17\x44\x65scribeClusterResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x15\n\rcontroller_id\x18\x02 \x01(\x05\x12!\n\x07\x62rokers\x18\x03 \x03(\x0b\x32\x10.ottla.v1.Broker\x12\x0e\n\x06topics\x18\x04 \x01(\x05\x12\x12\n\npartitions\x18\x05 \x01(\x05\x12#\n\x1bunder_replicated_partitions\x18\x06 \x01(\x05\x12\x1a\n\x12offline_partitions\x18\x07 \x01(\x05\x12\x17\n\x0fmetadata_offset\x18\x08 \x01(\x03\"\x17\n\x15\x44\x65scribeBrokerRequest\"}\n\x16\x44\x65scribeBrokerResponse\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x03 \x01(\x03\x12/\n\x0flog_directories\x18\x04 \x03(\x0b\x32\x16.ottla.v1.LogDirectory\"\x96\x01\n\x0cLogDirectory\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x14\n\x0cusable_bytes\x18\x04 \x01(\x03\x12-\n\npartitions\x18\x05 \x03(\x0b\x32\x19.ottla.v1.HostedPartition\"\xbf\x01\n\x0fHostedPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x10\n\x08segments\x18\x04 \x01(\x05\x12\x18\n\x10log_start_offset\x18\x05 \x01(\x03\x12\x16\n\x0elog_end_offset\x18\x06 \x01(\x03\x12\x1a\n\x12\x64urable_end_offset\x18\x07 \x01(\x03\x12\x16\n\x0ehigh_watermark\x18\x08 \x01(\x03\"&\n\x14WatchMetadataRequest\x12\x0e\n\x06topics\x18\x01 \x03(\t\"`\n\x15WatchMetadataResponse\x12/\n\x08metadata\x18\x01 \x01(\x0b\x32\x1d.ottla.v1.GetMetadataResponse\x12\x16\n\x0e\x64\x65leted_topics\x18\x02 \x03(\t\"\x17\n\x15\x44\x65scribeQuorumRequest\"\xe9\x01\n\x16\x44\x65scribeQuorumResponse\x12\x11\n\tleader_id\x18\x01 \x01(\x05\x12\x0c\n\x04term\x18\x02 \x01(\x03\x12\x15\n\rapplied_index\x18\x03 \x01(\x03\x12\x34\n\x05nodes\x18\x04 \x03(\x0b\x32%.ottla.v1.DescribeQuorumResponse.Node\x1a\x61\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\x05\x12\r\n\x05voter\x18\x02 \x01(\x08\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\r\n\x05wiped\x18\x04 \x01(\x08\x12\x1c\n\x14offered_directory_id\x18\x05 \x01(\x0c\"6\n\x12TopicPartitionName\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\"\x8b\x01\n\x0fReassignRequest\x12\x37\n\npartitions\x18\x01 \x03(\x0b\x32#.ottla.v1.ReassignRequest.Partition\x1a?\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x10\n\x08replicas\x18\x03 \x03(\x05\"X\n\x13\x45lectLeadersRequest\x12\x30\n\npartitions\x18\x01 \x03(\x0b\x32\x1c.ottla.v1.TopicPartitionName\x12\x0f\n\x07unclean\x18\x02 \x01(\x08\"\xa2\x01\n\x18PartitionResultsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).ottla.v1.PartitionResultsResponse.Result\x1aJ\n\x06Result\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\"9\n\x12SetDrainingRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"\x15\n\x13SetDrainingResponse\",\n\x17UnregisterBrokerRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\"\x1a\n\x18UnregisterBrokerResponse\">\n\x13ReadmitVoterRequest\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"\x16\n\x14ReadmitVoterResponse2\xbf\x06\n\x07\x43luster\x12J\n\x0bGetMetadata\x12\x1c.ottla.v1.GetMetadataRequest\x1a\x1d.ottla.v1.GetMetadataResponse\x12V\n\x0f\x44\x65scribeCluster\x12 .ottla.v1.DescribeClusterRequest\x1a!.ottla.v1.DescribeClusterResponse\x12S\n\x0e\x44\x65scribeBroker\x12\x1f.ottla.v1.DescribeBrokerRequest\x1a .ottla.v1.DescribeBrokerResponse\x12R\n\rWatchMetadata\x12\x1e.ottla.v1.WatchMetadataRequest\x1a\x1f.ottla.v1.WatchMetadataResponse0\x01\x12S\n\x0e\x44\x65scribeQuorum\x12\x1f.ottla.v1.DescribeQuorumRequest\x1a .ottla.v1.DescribeQuorumResponse\x12I\n\x08Reassign\x12\x19.ottla.v1.ReassignRequest\x1a\".ottla.v1.PartitionResultsResponse\x12Q\n\x0c\x45lectLeaders\x12\x1d.ottla.v1.ElectLeadersRequest\x1a\".ottla.v1.PartitionResultsResponse\x12J\n\x0bSetDraining\x12\x1c.ottla.v1.SetDrainingRequest\x1a\x1d.ottla.v1.SetDrainingResponse\x12Y\n\x10UnregisterBroker\x12!.ottla.v1.UnregisterBrokerRequest\x1a\".ottla.v1.UnregisterBrokerResponse\x12M\n\x0cReadmitVoter\x12\x1d.ottla.v1.ReadmitVoterRequest\x1a\x1e.ottla.v1.ReadmitVoterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,23 +34,57 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ottla.v1.cluster_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BROKER']._serialized_start=81
-  _globals['_BROKER']._serialized_end=159
-  _globals['_GETMETADATAREQUEST']._serialized_start=161
-  _globals['_GETMETADATAREQUEST']._serialized_end=226
-  _globals['_GETMETADATARESPONSE']._serialized_start=229
-  _globals['_GETMETADATARESPONSE']._serialized_end=409
-  _globals['_DESCRIBECLUSTERREQUEST']._serialized_start=411
-  _globals['_DESCRIBECLUSTERREQUEST']._serialized_end=435
-  _globals['_DESCRIBECLUSTERRESPONSE']._serialized_start=438
-  _globals['_DESCRIBECLUSTERRESPONSE']._serialized_end=667
-  _globals['_DESCRIBEBROKERREQUEST']._serialized_start=669
-  _globals['_DESCRIBEBROKERREQUEST']._serialized_end=692
-  _globals['_DESCRIBEBROKERRESPONSE']._serialized_start=694
-  _globals['_DESCRIBEBROKERRESPONSE']._serialized_end=819
-  _globals['_LOGDIRECTORY']._serialized_start=822
-  _globals['_LOGDIRECTORY']._serialized_end=972
-  _globals['_HOSTEDPARTITION']._serialized_start=975
-  _globals['_HOSTEDPARTITION']._serialized_end=1166
-  _globals['_CLUSTER']._serialized_start=1169
-  _globals['_CLUSTER']._serialized_end=1427
+  _globals['_BROKER']._serialized_end=200
+  _globals['_GETMETADATAREQUEST']._serialized_start=202
+  _globals['_GETMETADATAREQUEST']._serialized_end=267
+  _globals['_GETMETADATARESPONSE']._serialized_start=270
+  _globals['_GETMETADATARESPONSE']._serialized_end=450
+  _globals['_DESCRIBECLUSTERREQUEST']._serialized_start=452
+  _globals['_DESCRIBECLUSTERREQUEST']._serialized_end=476
+  _globals['_DESCRIBECLUSTERRESPONSE']._serialized_start=479
+  _globals['_DESCRIBECLUSTERRESPONSE']._serialized_end=708
+  _globals['_DESCRIBEBROKERREQUEST']._serialized_start=710
+  _globals['_DESCRIBEBROKERREQUEST']._serialized_end=733
+  _globals['_DESCRIBEBROKERRESPONSE']._serialized_start=735
+  _globals['_DESCRIBEBROKERRESPONSE']._serialized_end=860
+  _globals['_LOGDIRECTORY']._serialized_start=863
+  _globals['_LOGDIRECTORY']._serialized_end=1013
+  _globals['_HOSTEDPARTITION']._serialized_start=1016
+  _globals['_HOSTEDPARTITION']._serialized_end=1207
+  _globals['_WATCHMETADATAREQUEST']._serialized_start=1209
+  _globals['_WATCHMETADATAREQUEST']._serialized_end=1247
+  _globals['_WATCHMETADATARESPONSE']._serialized_start=1249
+  _globals['_WATCHMETADATARESPONSE']._serialized_end=1345
+  _globals['_DESCRIBEQUORUMREQUEST']._serialized_start=1347
+  _globals['_DESCRIBEQUORUMREQUEST']._serialized_end=1370
+  _globals['_DESCRIBEQUORUMRESPONSE']._serialized_start=1373
+  _globals['_DESCRIBEQUORUMRESPONSE']._serialized_end=1606
+  _globals['_DESCRIBEQUORUMRESPONSE_NODE']._serialized_start=1509
+  _globals['_DESCRIBEQUORUMRESPONSE_NODE']._serialized_end=1606
+  _globals['_TOPICPARTITIONNAME']._serialized_start=1608
+  _globals['_TOPICPARTITIONNAME']._serialized_end=1662
+  _globals['_REASSIGNREQUEST']._serialized_start=1665
+  _globals['_REASSIGNREQUEST']._serialized_end=1804
+  _globals['_REASSIGNREQUEST_PARTITION']._serialized_start=1741
+  _globals['_REASSIGNREQUEST_PARTITION']._serialized_end=1804
+  _globals['_ELECTLEADERSREQUEST']._serialized_start=1806
+  _globals['_ELECTLEADERSREQUEST']._serialized_end=1894
+  _globals['_PARTITIONRESULTSRESPONSE']._serialized_start=1897
+  _globals['_PARTITIONRESULTSRESPONSE']._serialized_end=2059
+  _globals['_PARTITIONRESULTSRESPONSE_RESULT']._serialized_start=1985
+  _globals['_PARTITIONRESULTSRESPONSE_RESULT']._serialized_end=2059
+  _globals['_SETDRAININGREQUEST']._serialized_start=2061
+  _globals['_SETDRAININGREQUEST']._serialized_end=2118
+  _globals['_SETDRAININGRESPONSE']._serialized_start=2120
+  _globals['_SETDRAININGRESPONSE']._serialized_end=2141
+  _globals['_UNREGISTERBROKERREQUEST']._serialized_start=2143
+  _globals['_UNREGISTERBROKERREQUEST']._serialized_end=2187
+  _globals['_UNREGISTERBROKERRESPONSE']._serialized_start=2189
+  _globals['_UNREGISTERBROKERRESPONSE']._serialized_end=2215
+  _globals['_READMITVOTERREQUEST']._serialized_start=2217
+  _globals['_READMITVOTERREQUEST']._serialized_end=2279
+  _globals['_READMITVOTERRESPONSE']._serialized_start=2281
+  _globals['_READMITVOTERRESPONSE']._serialized_end=2303
+  _globals['_CLUSTER']._serialized_start=2306
+  _globals['_CLUSTER']._serialized_end=3137
 # @@protoc_insertion_point(module_scope)

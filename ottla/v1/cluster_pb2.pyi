@@ -9,18 +9,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Broker(_message.Message):
-    __slots__ = ("id", "host", "port", "rack", "fenced")
+    __slots__ = ("id", "host", "port", "rack", "fenced", "shutting_down", "draining")
     ID_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
     RACK_FIELD_NUMBER: _ClassVar[int]
     FENCED_FIELD_NUMBER: _ClassVar[int]
+    SHUTTING_DOWN_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     id: int
     host: str
     port: int
     rack: str
     fenced: bool
-    def __init__(self, id: _Optional[int] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ...) -> None: ...
+    shutting_down: bool
+    draining: bool
+    def __init__(self, id: _Optional[int] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., rack: _Optional[str] = ..., fenced: _Optional[bool] = ..., shutting_down: _Optional[bool] = ..., draining: _Optional[bool] = ...) -> None: ...
 
 class GetMetadataRequest(_message.Message):
     __slots__ = ("topics", "allow_auto_creation")
@@ -117,3 +121,126 @@ class HostedPartition(_message.Message):
     durable_end_offset: int
     high_watermark: int
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., segments: _Optional[int] = ..., log_start_offset: _Optional[int] = ..., log_end_offset: _Optional[int] = ..., durable_end_offset: _Optional[int] = ..., high_watermark: _Optional[int] = ...) -> None: ...
+
+class WatchMetadataRequest(_message.Message):
+    __slots__ = ("topics",)
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, topics: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WatchMetadataResponse(_message.Message):
+    __slots__ = ("metadata", "deleted_topics")
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    DELETED_TOPICS_FIELD_NUMBER: _ClassVar[int]
+    metadata: GetMetadataResponse
+    deleted_topics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, metadata: _Optional[_Union[GetMetadataResponse, _Mapping]] = ..., deleted_topics: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DescribeQuorumRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeQuorumResponse(_message.Message):
+    __slots__ = ("leader_id", "term", "applied_index", "nodes")
+    class Node(_message.Message):
+        __slots__ = ("id", "voter", "connected", "wiped", "offered_directory_id")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        VOTER_FIELD_NUMBER: _ClassVar[int]
+        CONNECTED_FIELD_NUMBER: _ClassVar[int]
+        WIPED_FIELD_NUMBER: _ClassVar[int]
+        OFFERED_DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+        id: int
+        voter: bool
+        connected: bool
+        wiped: bool
+        offered_directory_id: bytes
+        def __init__(self, id: _Optional[int] = ..., voter: _Optional[bool] = ..., connected: _Optional[bool] = ..., wiped: _Optional[bool] = ..., offered_directory_id: _Optional[bytes] = ...) -> None: ...
+    LEADER_ID_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    leader_id: int
+    term: int
+    applied_index: int
+    nodes: _containers.RepeatedCompositeFieldContainer[DescribeQuorumResponse.Node]
+    def __init__(self, leader_id: _Optional[int] = ..., term: _Optional[int] = ..., applied_index: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[DescribeQuorumResponse.Node, _Mapping]]] = ...) -> None: ...
+
+class TopicPartitionName(_message.Message):
+    __slots__ = ("topic", "partition")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ...) -> None: ...
+
+class ReassignRequest(_message.Message):
+    __slots__ = ("partitions",)
+    class Partition(_message.Message):
+        __slots__ = ("topic", "partition", "replicas")
+        TOPIC_FIELD_NUMBER: _ClassVar[int]
+        PARTITION_FIELD_NUMBER: _ClassVar[int]
+        REPLICAS_FIELD_NUMBER: _ClassVar[int]
+        topic: str
+        partition: int
+        replicas: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ...) -> None: ...
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    partitions: _containers.RepeatedCompositeFieldContainer[ReassignRequest.Partition]
+    def __init__(self, partitions: _Optional[_Iterable[_Union[ReassignRequest.Partition, _Mapping]]] = ...) -> None: ...
+
+class ElectLeadersRequest(_message.Message):
+    __slots__ = ("partitions", "unclean")
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    UNCLEAN_FIELD_NUMBER: _ClassVar[int]
+    partitions: _containers.RepeatedCompositeFieldContainer[TopicPartitionName]
+    unclean: bool
+    def __init__(self, partitions: _Optional[_Iterable[_Union[TopicPartitionName, _Mapping]]] = ..., unclean: _Optional[bool] = ...) -> None: ...
+
+class PartitionResultsResponse(_message.Message):
+    __slots__ = ("results",)
+    class Result(_message.Message):
+        __slots__ = ("topic", "partition", "error")
+        TOPIC_FIELD_NUMBER: _ClassVar[int]
+        PARTITION_FIELD_NUMBER: _ClassVar[int]
+        ERROR_FIELD_NUMBER: _ClassVar[int]
+        topic: str
+        partition: int
+        error: _types_pb2.Error
+        def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ...) -> None: ...
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[PartitionResultsResponse.Result]
+    def __init__(self, results: _Optional[_Iterable[_Union[PartitionResultsResponse.Result, _Mapping]]] = ...) -> None: ...
+
+class SetDrainingRequest(_message.Message):
+    __slots__ = ("broker_id", "draining")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    draining: bool
+    def __init__(self, broker_id: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class SetDrainingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UnregisterBrokerRequest(_message.Message):
+    __slots__ = ("broker_id",)
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    def __init__(self, broker_id: _Optional[int] = ...) -> None: ...
+
+class UnregisterBrokerResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReadmitVoterRequest(_message.Message):
+    __slots__ = ("broker_id", "directory_id")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    directory_id: bytes
+    def __init__(self, broker_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+
+class ReadmitVoterResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

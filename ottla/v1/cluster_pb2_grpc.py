@@ -49,6 +49,41 @@ class ClusterStub:
                 request_serializer=ottla_dot_v1_dot_cluster__pb2.DescribeBrokerRequest.SerializeToString,
                 response_deserializer=ottla_dot_v1_dot_cluster__pb2.DescribeBrokerResponse.FromString,
                 _registered_method=True)
+        self.WatchMetadata = channel.unary_stream(
+                '/ottla.v1.Cluster/WatchMetadata',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.WatchMetadataRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.WatchMetadataResponse.FromString,
+                _registered_method=True)
+        self.DescribeQuorum = channel.unary_unary(
+                '/ottla.v1.Cluster/DescribeQuorum',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.DescribeQuorumRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.DescribeQuorumResponse.FromString,
+                _registered_method=True)
+        self.Reassign = channel.unary_unary(
+                '/ottla.v1.Cluster/Reassign',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.ReassignRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
+                _registered_method=True)
+        self.ElectLeaders = channel.unary_unary(
+                '/ottla.v1.Cluster/ElectLeaders',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.ElectLeadersRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
+                _registered_method=True)
+        self.SetDraining = channel.unary_unary(
+                '/ottla.v1.Cluster/SetDraining',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.SetDrainingRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.SetDrainingResponse.FromString,
+                _registered_method=True)
+        self.UnregisterBroker = channel.unary_unary(
+                '/ottla.v1.Cluster/UnregisterBroker',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerResponse.FromString,
+                _registered_method=True)
+        self.ReadmitVoter = channel.unary_unary(
+                '/ottla.v1.Cluster/ReadmitVoter',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.ReadmitVoterRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.ReadmitVoterResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -75,6 +110,56 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchMetadata(self, request, context):
+        """GetMetadata now and again whenever its answer changes, until the client ends the call. The first
+        answer is whole; a later one has all brokers and only the topics that changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeQuorum(self, request, context):
+        """The metadata quorum: who votes, who leads, how far each is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reassign(self, request, context):
+        """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ElectLeaders(self, request, context):
+        """Elect preferred leaders or, on request, any leader at the cost of acknowledged records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDraining(self, request, context):
+        """Give a broker no new replicas, or let it have some again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnregisterBroker(self, request, context):
+        """Forget a broker that is gone for good. It must be fenced and have no replicas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadmitVoter(self, request, context):
+        """Let a voter that has lost its data directory vote again, with the empty one it has now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +177,41 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.DescribeBroker,
                     request_deserializer=ottla_dot_v1_dot_cluster__pb2.DescribeBrokerRequest.FromString,
                     response_serializer=ottla_dot_v1_dot_cluster__pb2.DescribeBrokerResponse.SerializeToString,
+            ),
+            'WatchMetadata': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMetadata,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.WatchMetadataRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.WatchMetadataResponse.SerializeToString,
+            ),
+            'DescribeQuorum': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeQuorum,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.DescribeQuorumRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.DescribeQuorumResponse.SerializeToString,
+            ),
+            'Reassign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reassign,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.ReassignRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.SerializeToString,
+            ),
+            'ElectLeaders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ElectLeaders,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.ElectLeadersRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.SerializeToString,
+            ),
+            'SetDraining': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDraining,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.SetDrainingRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.SetDrainingResponse.SerializeToString,
+            ),
+            'UnregisterBroker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnregisterBroker,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerResponse.SerializeToString,
+            ),
+            'ReadmitVoter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadmitVoter,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.ReadmitVoterRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.ReadmitVoterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +295,195 @@ class Cluster:
             '/ottla.v1.Cluster/DescribeBroker',
             ottla_dot_v1_dot_cluster__pb2.DescribeBrokerRequest.SerializeToString,
             ottla_dot_v1_dot_cluster__pb2.DescribeBrokerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMetadata(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ottla.v1.Cluster/WatchMetadata',
+            ottla_dot_v1_dot_cluster__pb2.WatchMetadataRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.WatchMetadataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeQuorum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/DescribeQuorum',
+            ottla_dot_v1_dot_cluster__pb2.DescribeQuorumRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.DescribeQuorumResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reassign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/Reassign',
+            ottla_dot_v1_dot_cluster__pb2.ReassignRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ElectLeaders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/ElectLeaders',
+            ottla_dot_v1_dot_cluster__pb2.ElectLeadersRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDraining(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/SetDraining',
+            ottla_dot_v1_dot_cluster__pb2.SetDrainingRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.SetDrainingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnregisterBroker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/UnregisterBroker',
+            ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.UnregisterBrokerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadmitVoter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/ReadmitVoter',
+            ottla_dot_v1_dot_cluster__pb2.ReadmitVoterRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.ReadmitVoterResponse.FromString,
             options,
             channel_credentials,
             insecure,

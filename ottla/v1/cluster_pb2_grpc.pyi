@@ -37,6 +37,22 @@ class ClusterStub:
     """The cluster as a whole."""
     DescribeBroker: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.DescribeBrokerRequest, _cluster_pb2.DescribeBrokerResponse]
     """The broker that answers: version, start, disk, partitions it hosts."""
+    WatchMetadata: _grpc.UnaryStreamMultiCallable[_cluster_pb2.WatchMetadataRequest, _cluster_pb2.WatchMetadataResponse]
+    """GetMetadata now and again whenever its answer changes, until the client ends the call. The first
+    answer is whole; a later one has all brokers and only the topics that changed.
+    """
+    DescribeQuorum: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.DescribeQuorumRequest, _cluster_pb2.DescribeQuorumResponse]
+    """The metadata quorum: who votes, who leads, how far each is."""
+    Reassign: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ReassignRequest, _cluster_pb2.PartitionResultsResponse]
+    """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+    ElectLeaders: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ElectLeadersRequest, _cluster_pb2.PartitionResultsResponse]
+    """Elect preferred leaders or, on request, any leader at the cost of acknowledged records."""
+    SetDraining: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetDrainingRequest, _cluster_pb2.SetDrainingResponse]
+    """Give a broker no new replicas, or let it have some again."""
+    UnregisterBroker: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.UnregisterBrokerRequest, _cluster_pb2.UnregisterBrokerResponse]
+    """Forget a broker that is gone for good. It must be fenced and have no replicas."""
+    ReadmitVoter: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ReadmitVoterRequest, _cluster_pb2.ReadmitVoterResponse]
+    """Let a voter that has lost its data directory vote again, with the empty one it has now."""
 
 @_typing.type_check_only
 class ClusterAsyncStub(ClusterStub):
@@ -47,6 +63,22 @@ class ClusterAsyncStub(ClusterStub):
     """The cluster as a whole."""
     DescribeBroker: _aio.UnaryUnaryMultiCallable[_cluster_pb2.DescribeBrokerRequest, _cluster_pb2.DescribeBrokerResponse]  # type: ignore[assignment]
     """The broker that answers: version, start, disk, partitions it hosts."""
+    WatchMetadata: _aio.UnaryStreamMultiCallable[_cluster_pb2.WatchMetadataRequest, _cluster_pb2.WatchMetadataResponse]  # type: ignore[assignment]
+    """GetMetadata now and again whenever its answer changes, until the client ends the call. The first
+    answer is whole; a later one has all brokers and only the topics that changed.
+    """
+    DescribeQuorum: _aio.UnaryUnaryMultiCallable[_cluster_pb2.DescribeQuorumRequest, _cluster_pb2.DescribeQuorumResponse]  # type: ignore[assignment]
+    """The metadata quorum: who votes, who leads, how far each is."""
+    Reassign: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ReassignRequest, _cluster_pb2.PartitionResultsResponse]  # type: ignore[assignment]
+    """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+    ElectLeaders: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ElectLeadersRequest, _cluster_pb2.PartitionResultsResponse]  # type: ignore[assignment]
+    """Elect preferred leaders or, on request, any leader at the cost of acknowledged records."""
+    SetDraining: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetDrainingRequest, _cluster_pb2.SetDrainingResponse]  # type: ignore[assignment]
+    """Give a broker no new replicas, or let it have some again."""
+    UnregisterBroker: _aio.UnaryUnaryMultiCallable[_cluster_pb2.UnregisterBrokerRequest, _cluster_pb2.UnregisterBrokerResponse]  # type: ignore[assignment]
+    """Forget a broker that is gone for good. It must be fenced and have no replicas."""
+    ReadmitVoter: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ReadmitVoterRequest, _cluster_pb2.ReadmitVoterResponse]  # type: ignore[assignment]
+    """Let a voter that has lost its data directory vote again, with the empty one it has now."""
 
 class ClusterServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -72,5 +104,63 @@ class ClusterServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.DescribeBrokerResponse, _abc.Awaitable[_cluster_pb2.DescribeBrokerResponse]]:
         """The broker that answers: version, start, disk, partitions it hosts."""
+
+    @_abc_1.abstractmethod
+    def WatchMetadata(
+        self,
+        request: _cluster_pb2.WatchMetadataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cluster_pb2.WatchMetadataResponse], _abc.AsyncIterator[_cluster_pb2.WatchMetadataResponse]]:
+        """GetMetadata now and again whenever its answer changes, until the client ends the call. The first
+        answer is whole; a later one has all brokers and only the topics that changed.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeQuorum(
+        self,
+        request: _cluster_pb2.DescribeQuorumRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.DescribeQuorumResponse, _abc.Awaitable[_cluster_pb2.DescribeQuorumResponse]]:
+        """The metadata quorum: who votes, who leads, how far each is."""
+
+    @_abc_1.abstractmethod
+    def Reassign(
+        self,
+        request: _cluster_pb2.ReassignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.PartitionResultsResponse, _abc.Awaitable[_cluster_pb2.PartitionResultsResponse]]:
+        """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+
+    @_abc_1.abstractmethod
+    def ElectLeaders(
+        self,
+        request: _cluster_pb2.ElectLeadersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.PartitionResultsResponse, _abc.Awaitable[_cluster_pb2.PartitionResultsResponse]]:
+        """Elect preferred leaders or, on request, any leader at the cost of acknowledged records."""
+
+    @_abc_1.abstractmethod
+    def SetDraining(
+        self,
+        request: _cluster_pb2.SetDrainingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SetDrainingResponse, _abc.Awaitable[_cluster_pb2.SetDrainingResponse]]:
+        """Give a broker no new replicas, or let it have some again."""
+
+    @_abc_1.abstractmethod
+    def UnregisterBroker(
+        self,
+        request: _cluster_pb2.UnregisterBrokerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.UnregisterBrokerResponse, _abc.Awaitable[_cluster_pb2.UnregisterBrokerResponse]]:
+        """Forget a broker that is gone for good. It must be fenced and have no replicas."""
+
+    @_abc_1.abstractmethod
+    def ReadmitVoter(
+        self,
+        request: _cluster_pb2.ReadmitVoterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.ReadmitVoterResponse, _abc.Awaitable[_cluster_pb2.ReadmitVoterResponse]]:
+        """Let a voter that has lost its data directory vote again, with the empty one it has now."""
 
 def add_ClusterServicer_to_server(servicer: ClusterServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -42,7 +42,7 @@ class MetadataAnswer(_message.Message):
     def __init__(self, outcome: _Optional[_Union[MetadataAnswer.Outcome, str]] = ..., version: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class MetadataRecord(_message.Message):
-    __slots__ = ("controller_elected", "broker_registered", "broker_fencing_changed", "topic_created", "partition_changed", "topic_deleted", "topic_config_changed", "producer_ids_allocated", "feature_level")
+    __slots__ = ("controller_elected", "broker_registered", "broker_fencing_changed", "topic_created", "partition_changed", "topic_deleted", "topic_config_changed", "producer_ids_allocated", "feature_level", "cluster_created", "voter_admitted", "broker_shutting_down", "broker_draining_changed", "broker_unregistered", "broker_config_changed")
     CONTROLLER_ELECTED_FIELD_NUMBER: _ClassVar[int]
     BROKER_REGISTERED_FIELD_NUMBER: _ClassVar[int]
     BROKER_FENCING_CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,12 @@ class MetadataRecord(_message.Message):
     TOPIC_CONFIG_CHANGED_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_IDS_ALLOCATED_FIELD_NUMBER: _ClassVar[int]
     FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_CREATED_FIELD_NUMBER: _ClassVar[int]
+    VOTER_ADMITTED_FIELD_NUMBER: _ClassVar[int]
+    BROKER_SHUTTING_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BROKER_DRAINING_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    BROKER_UNREGISTERED_FIELD_NUMBER: _ClassVar[int]
+    BROKER_CONFIG_CHANGED_FIELD_NUMBER: _ClassVar[int]
     controller_elected: ControllerElected
     broker_registered: BrokerRegistered
     broker_fencing_changed: BrokerFencingChanged
@@ -61,7 +67,13 @@ class MetadataRecord(_message.Message):
     topic_config_changed: TopicConfigChanged
     producer_ids_allocated: ProducerIdsAllocated
     feature_level: FeatureLevel
-    def __init__(self, controller_elected: _Optional[_Union[ControllerElected, _Mapping]] = ..., broker_registered: _Optional[_Union[BrokerRegistered, _Mapping]] = ..., broker_fencing_changed: _Optional[_Union[BrokerFencingChanged, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., topic_config_changed: _Optional[_Union[TopicConfigChanged, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., feature_level: _Optional[_Union[FeatureLevel, _Mapping]] = ...) -> None: ...
+    cluster_created: ClusterCreated
+    voter_admitted: VoterAdmitted
+    broker_shutting_down: BrokerShuttingDown
+    broker_draining_changed: BrokerDrainingChanged
+    broker_unregistered: BrokerUnregistered
+    broker_config_changed: BrokerConfigChanged
+    def __init__(self, controller_elected: _Optional[_Union[ControllerElected, _Mapping]] = ..., broker_registered: _Optional[_Union[BrokerRegistered, _Mapping]] = ..., broker_fencing_changed: _Optional[_Union[BrokerFencingChanged, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., topic_config_changed: _Optional[_Union[TopicConfigChanged, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., feature_level: _Optional[_Union[FeatureLevel, _Mapping]] = ..., cluster_created: _Optional[_Union[ClusterCreated, _Mapping]] = ..., voter_admitted: _Optional[_Union[VoterAdmitted, _Mapping]] = ..., broker_shutting_down: _Optional[_Union[BrokerShuttingDown, _Mapping]] = ..., broker_draining_changed: _Optional[_Union[BrokerDrainingChanged, _Mapping]] = ..., broker_unregistered: _Optional[_Union[BrokerUnregistered, _Mapping]] = ..., broker_config_changed: _Optional[_Union[BrokerConfigChanged, _Mapping]] = ...) -> None: ...
 
 class ControllerElected(_message.Message):
     __slots__ = ("broker_id", "controller_epoch")
@@ -72,7 +84,7 @@ class ControllerElected(_message.Message):
     def __init__(self, broker_id: _Optional[int] = ..., controller_epoch: _Optional[int] = ...) -> None: ...
 
 class BrokerRegistered(_message.Message):
-    __slots__ = ("broker_id", "broker_epoch", "host", "grpc_port", "rack", "incarnation_id", "clean_shutdown")
+    __slots__ = ("broker_id", "broker_epoch", "host", "grpc_port", "rack", "incarnation_id", "clean_shutdown", "directory_id")
     BROKER_ID_FIELD_NUMBER: _ClassVar[int]
     BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +92,7 @@ class BrokerRegistered(_message.Message):
     RACK_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     CLEAN_SHUTDOWN_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     broker_id: int
     broker_epoch: int
     host: str
@@ -87,7 +100,8 @@ class BrokerRegistered(_message.Message):
     rack: str
     incarnation_id: bytes
     clean_shutdown: bool
-    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., host: _Optional[str] = ..., grpc_port: _Optional[int] = ..., rack: _Optional[str] = ..., incarnation_id: _Optional[bytes] = ..., clean_shutdown: _Optional[bool] = ...) -> None: ...
+    directory_id: bytes
+    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., host: _Optional[str] = ..., grpc_port: _Optional[int] = ..., rack: _Optional[str] = ..., incarnation_id: _Optional[bytes] = ..., clean_shutdown: _Optional[bool] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
 
 class BrokerFencingChanged(_message.Message):
     __slots__ = ("broker_id", "broker_epoch", "fenced")
@@ -108,7 +122,7 @@ class TopicCreated(_message.Message):
     def __init__(self, name: _Optional[str] = ..., topic_id: _Optional[bytes] = ...) -> None: ...
 
 class PartitionChanged(_message.Message):
-    __slots__ = ("topic_id", "partition", "replicas", "in_sync_replicas", "eligible_leader_replicas", "leader", "leader_epoch", "partition_epoch")
+    __slots__ = ("topic_id", "partition", "replicas", "in_sync_replicas", "eligible_leader_replicas", "leader", "leader_epoch", "partition_epoch", "adding_replicas", "removing_replicas")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +131,8 @@ class PartitionChanged(_message.Message):
     LEADER_FIELD_NUMBER: _ClassVar[int]
     LEADER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     PARTITION_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ADDING_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    REMOVING_REPLICAS_FIELD_NUMBER: _ClassVar[int]
     topic_id: bytes
     partition: int
     replicas: _containers.RepeatedScalarFieldContainer[int]
@@ -125,7 +141,9 @@ class PartitionChanged(_message.Message):
     leader: int
     leader_epoch: int
     partition_epoch: int
-    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., eligible_leader_replicas: _Optional[_Iterable[int]] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ...) -> None: ...
+    adding_replicas: _containers.RepeatedScalarFieldContainer[int]
+    removing_replicas: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, topic_id: _Optional[bytes] = ..., partition: _Optional[int] = ..., replicas: _Optional[_Iterable[int]] = ..., in_sync_replicas: _Optional[_Iterable[int]] = ..., eligible_leader_replicas: _Optional[_Iterable[int]] = ..., leader: _Optional[int] = ..., leader_epoch: _Optional[int] = ..., partition_epoch: _Optional[int] = ..., adding_replicas: _Optional[_Iterable[int]] = ..., removing_replicas: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TopicDeleted(_message.Message):
     __slots__ = ("topic_id",)
@@ -152,6 +170,52 @@ class ProducerIdsAllocated(_message.Message):
     broker_epoch: int
     next_producer_id: int
     def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., next_producer_id: _Optional[int] = ...) -> None: ...
+
+class ClusterCreated(_message.Message):
+    __slots__ = ("cluster_id",)
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    def __init__(self, cluster_id: _Optional[str] = ...) -> None: ...
+
+class VoterAdmitted(_message.Message):
+    __slots__ = ("broker_id", "directory_id")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    directory_id: bytes
+    def __init__(self, broker_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+
+class BrokerShuttingDown(_message.Message):
+    __slots__ = ("broker_id", "broker_epoch")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    broker_epoch: int
+    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ...) -> None: ...
+
+class BrokerDrainingChanged(_message.Message):
+    __slots__ = ("broker_id", "draining")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    draining: bool
+    def __init__(self, broker_id: _Optional[int] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class BrokerUnregistered(_message.Message):
+    __slots__ = ("broker_id",)
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    def __init__(self, broker_id: _Optional[int] = ...) -> None: ...
+
+class BrokerConfigChanged(_message.Message):
+    __slots__ = ("broker_id", "key", "value")
+    BROKER_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    broker_id: int
+    key: str
+    value: str
+    def __init__(self, broker_id: _Optional[int] = ..., key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class FeatureLevel(_message.Message):
     __slots__ = ("name", "level")

@@ -47,6 +47,7 @@ class Error(_message.Message):
         NOT_ENOUGH_REPLICAS: _ClassVar[Error.Code]
         NOT_ENOUGH_REPLICAS_AFTER_APPEND: _ClassVar[Error.Code]
         INVALID_REQUIRED_ACKS: _ClassVar[Error.Code]
+        CLUSTER_AUTHORIZATION_FAILED: _ClassVar[Error.Code]
         INVALID_TIMESTAMP: _ClassVar[Error.Code]
         UNSUPPORTED_VERSION: _ClassVar[Error.Code]
         TOPIC_ALREADY_EXISTS: _ClassVar[Error.Code]
@@ -67,12 +68,19 @@ class Error(_message.Message):
         UNSUPPORTED_COMPRESSION_TYPE: _ClassVar[Error.Code]
         STALE_BROKER_EPOCH: _ClassVar[Error.Code]
         OFFSET_NOT_AVAILABLE: _ClassVar[Error.Code]
+        PREFERRED_LEADER_NOT_AVAILABLE: _ClassVar[Error.Code]
+        ELIGIBLE_LEADERS_NOT_AVAILABLE: _ClassVar[Error.Code]
+        ELECTION_NOT_NEEDED: _ClassVar[Error.Code]
+        NO_REASSIGNMENT_IN_PROGRESS: _ClassVar[Error.Code]
         INVALID_RECORD: _ClassVar[Error.Code]
         THROTTLING_QUOTA_EXCEEDED: _ClassVar[Error.Code]
         RESOURCE_NOT_FOUND: _ClassVar[Error.Code]
+        INCONSISTENT_VOTER_SET: _ClassVar[Error.Code]
+        INVALID_UPDATE_VERSION: _ClassVar[Error.Code]
         UNKNOWN_TOPIC_ID: _ClassVar[Error.Code]
-        INCONSISTENT_CLUSTER_ID: _ClassVar[Error.Code]
         BROKER_ID_NOT_REGISTERED: _ClassVar[Error.Code]
+        INCONSISTENT_CLUSTER_ID: _ClassVar[Error.Code]
+        INELIGIBLE_REPLICA: _ClassVar[Error.Code]
     NONE: Error.Code
     UNKNOWN_SERVER_ERROR: Error.Code
     OFFSET_OUT_OF_RANGE: Error.Code
@@ -89,6 +97,7 @@ class Error(_message.Message):
     NOT_ENOUGH_REPLICAS: Error.Code
     NOT_ENOUGH_REPLICAS_AFTER_APPEND: Error.Code
     INVALID_REQUIRED_ACKS: Error.Code
+    CLUSTER_AUTHORIZATION_FAILED: Error.Code
     INVALID_TIMESTAMP: Error.Code
     UNSUPPORTED_VERSION: Error.Code
     TOPIC_ALREADY_EXISTS: Error.Code
@@ -109,12 +118,19 @@ class Error(_message.Message):
     UNSUPPORTED_COMPRESSION_TYPE: Error.Code
     STALE_BROKER_EPOCH: Error.Code
     OFFSET_NOT_AVAILABLE: Error.Code
+    PREFERRED_LEADER_NOT_AVAILABLE: Error.Code
+    ELIGIBLE_LEADERS_NOT_AVAILABLE: Error.Code
+    ELECTION_NOT_NEEDED: Error.Code
+    NO_REASSIGNMENT_IN_PROGRESS: Error.Code
     INVALID_RECORD: Error.Code
     THROTTLING_QUOTA_EXCEEDED: Error.Code
     RESOURCE_NOT_FOUND: Error.Code
+    INCONSISTENT_VOTER_SET: Error.Code
+    INVALID_UPDATE_VERSION: Error.Code
     UNKNOWN_TOPIC_ID: Error.Code
-    INCONSISTENT_CLUSTER_ID: Error.Code
     BROKER_ID_NOT_REGISTERED: Error.Code
+    INCONSISTENT_CLUSTER_ID: Error.Code
+    INELIGIBLE_REPLICA: Error.Code
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRIABLE_FIELD_NUMBER: _ClassVar[int]
