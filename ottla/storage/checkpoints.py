@@ -159,6 +159,7 @@ class MetaProperties:
     """Who writes to a data directory."""
 
     cluster_id: str
+    """Empty in a new directory, until its broker has heard which cluster it belongs to."""
     node_id: BrokerId
     directory_id: UUID
     """Tells this directory from others of the same node (KIP-858)."""
@@ -171,7 +172,7 @@ class MetaProperties:
             "node.id": str(self.node_id),
             "version": _META_PROPERTIES_VERSION,
         }
-        lines = [f"{name}={_escaped(value)}" for name, value in fields.items()]
+        lines = [f"{name}={_escaped(value)}" for name, value in fields.items() if value]
         return "\n".join(["#", *lines, ""]).encode()
 
     @classmethod
@@ -183,13 +184,13 @@ class MetaProperties:
                 f"version {fields.get('version')} is not {_META_PROPERTIES_VERSION}, the only one "
                 "known"
             )
-        missing = {"cluster.id", "node.id", "directory.id"} - fields.keys()
+        missing = {"node.id", "directory.id"} - fields.keys()
         if missing:
             raise ValueError(f"it does not say {', '.join(sorted(missing))}")
         if not fields["node.id"].isdecimal():
             raise ValueError(f"node.id {fields['node.id'][:20]!r} is not a number")
         return cls(
-            cluster_id=fields["cluster.id"],
+            cluster_id=fields.get("cluster.id", ""),
             node_id=BrokerId(int(fields["node.id"])),
             directory_id=uuid_from_text(fields["directory.id"]),
         )

@@ -4,12 +4,16 @@ Two brokers that write to one directory destroy each other's logs; a broker that
 directory of another cluster, or of another node of its own, serves records that nobody sent to
 it. So a directory is locked while a broker runs, and ``meta.properties`` says whose it is. It is
 written before anything else; a directory that has partitions and no such file is refused.
+
+A broker of several learns which cluster it belongs to from the others, after it has claimed its
+directory: until then a new directory belongs to its node and to no cluster (:func:`join_cluster`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -36,12 +40,13 @@ def claim_directory(
     directory: Path,
     *,
     file_system: FileSystem,
-    cluster_id: str,
+    cluster_id: str | None,
     node_id: BrokerId,
     new_directory_id: UUID,
 ) -> tuple[DirectoryLock, MetaProperties]:
     """Lock a directory and see to it that it is ours; a new one becomes ours. Waits for the disk.
 
+    ``cluster_id`` is ``None`` if the broker belongs to whatever cluster its directory belongs to.
     ``new_directory_id`` is for a directory that has none.
 
     Raises:
@@ -67,10 +72,16 @@ def claim_directory(
             if present is None:
                 _refuse_orphaned_partitions(directory, file_system)
                 present = MetaProperties(
-                    cluster_id=cluster_id, node_id=node_id, directory_id=new_directory_id
+                    cluster_id=cluster_id or "", node_id=node_id, directory_id=new_directory_id
                 )
                 file_system.replace(directory / META_PROPERTIES_FILE, present.encode())
-        _refuse_foreign(directory, present, cluster_id, node_id)
+        if present.node_id != node_id:
+            raise ForeignDirectoryError(
+                f"{directory} belongs to node {present.node_id}, but this broker is node "
+                f"{node_id}; give it another data directory, or correct its node id"
+            )
+        if cluster_id is not None:
+            present = join_cluster(directory, present, cluster_id, file_system=file_system)
         claimed = True
     finally:
         if not claimed:
@@ -78,19 +89,29 @@ def claim_directory(
     return lock, present
 
 
-def _refuse_foreign(
-    directory: Path, present: MetaProperties, cluster_id: str, node_id: BrokerId
-) -> None:
-    if present.cluster_id != cluster_id:
+def join_cluster(
+    directory: Path, meta: MetaProperties, cluster_id: str, *, file_system: FileSystem
+) -> MetaProperties:
+    """Note which cluster a claimed directory belongs to, once for all; return what is noted.
+
+    Waits for the disk if the directory is new.
+
+    Raises:
+        ForeignDirectoryError: it belongs to another cluster.
+        DataDirectoryError: it cannot be written to.
+    """
+    assert cluster_id, "a cluster has an id"
+    if meta.cluster_id == cluster_id:
+        return meta
+    if meta.cluster_id:
         raise ForeignDirectoryError(
-            f"{directory} belongs to cluster {present.cluster_id!r}, but this broker to cluster "
+            f"{directory} belongs to cluster {meta.cluster_id!r}, but this broker to cluster "
             f"{cluster_id!r}; give it another data directory, or correct its cluster id"
         )
-    if present.node_id != node_id:
-        raise ForeignDirectoryError(
-            f"{directory} belongs to node {present.node_id}, but this broker is node {node_id}; "
-            "give it another data directory, or correct its node id"
-        )
+    joined = replace(meta, cluster_id=cluster_id)
+    with _told_to_the_operator(directory):
+        file_system.replace(directory / META_PROPERTIES_FILE, joined.encode())
+    return joined
 
 
 def _refuse_orphaned_partitions(directory: Path, file_system: FileSystem) -> None:

@@ -41,7 +41,7 @@ from ottla.model.ids import BrokerEpoch, BrokerId, Offset, TopicId, TopicPartiti
 from ottla.model.limits import LOGS_PER_DIRECTORY_MAX
 from ottla.runtime.files import DirectoryLock, FileSystem
 from ottla.storage.checkpoints import CleanShutdownMarker, DamagedCheckpointError, MetaProperties
-from ottla.storage.claim import claim_directory
+from ottla.storage.claim import claim_directory, join_cluster
 from ottla.storage.damage import DamagedLogError
 from ottla.storage.directory_checkpoints import DirectoryCheckpoints, PartitionOffsets
 from ottla.storage.log import PartitionLog
@@ -115,7 +115,7 @@ class LogManager:
         directory: Path,
         *,
         file_system: FileSystem,
-        cluster_id: str,
+        cluster_id: str | None,
         node_id: BrokerId,
         new_directory_id: UUID,
         logs_max: int = LOGS_PER_DIRECTORY_MAX,
@@ -135,6 +135,12 @@ class LogManager:
             new_directory_id=new_directory_id,
         )
         return cls(directory, file_system=file_system, lock=lock, meta=meta, logs_max=logs_max)
+
+    def join_cluster(self, cluster_id: str) -> None:
+        """Note which cluster the directory belongs to; see :func:`claim.join_cluster`."""
+        self.meta = join_cluster(
+            self.directory, self.meta, cluster_id, file_system=self._file_system
+        )
 
     def __repr__(self) -> str:
         return (

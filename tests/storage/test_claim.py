@@ -60,6 +60,41 @@ def test_directory_keeps_its_id(disk: SimulatedDisk) -> None:
     assert manager.meta.directory_id == UUID(int=5)
 
 
+def claim_of_any_cluster(disk: SimulatedDisk) -> LogManager:
+    return LogManager.claim(
+        DATA,
+        file_system=disk,
+        cluster_id=None,
+        node_id=BrokerId(1),
+        new_directory_id=UUID(int=5),
+    )
+
+
+def test_new_directory_belongs_to_no_cluster_until_its_broker_has_heard_of_one(
+    disk: SimulatedDisk,
+) -> None:
+    manager = claim_of_any_cluster(disk)
+
+    assert (manager.meta.cluster_id, manager.meta.directory_id) == ("", UUID(int=5))
+
+
+def test_id_of_a_directory_without_cluster_survives_a_crash(disk: SimulatedDisk) -> None:
+    claim_of_any_cluster(disk)
+    disk.crash()
+
+    assert claim_of_any_cluster(disk).meta.directory_id == UUID(int=5)
+
+
+def test_directory_belongs_for_ever_to_the_cluster_that_it_joined(disk: SimulatedDisk) -> None:
+    claim_of_any_cluster(disk).join_cluster("c")
+    disk.crash()
+    manager = claim_of_any_cluster(disk)
+
+    assert manager.meta.cluster_id == "c"
+    with pytest.raises(ForeignDirectoryError, match=r"cluster .c., but this broker to .*other"):
+        manager.join_cluster("other")
+
+
 def test_held_directory_is_refused(disk: SimulatedDisk) -> None:
     claim(disk)
 

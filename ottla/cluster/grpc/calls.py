@@ -28,25 +28,50 @@ class Calls:
     def __init__(self, *, gate: Gate, instruments: Instruments) -> None:
         self.gate = gate
         self._instruments = instruments
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def wait_idle(self, *, timeout_ms: int) -> bool:
+        """Wait until no request is being served; return whether that was so in time."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def opened(self) -> None:
+        """Count a request that begins."""
+        self._under_way += 1
+        self._idle.clear()
+
+    def closed(self) -> None:
+        """Count a request that ended."""
+        self._under_way -= 1
+        if self._under_way == 0:
+            self._idle.set()
 
     def call(self, method: str, context: Context) -> Call:
         """Wrap the serving of one request."""
-        return Call(method, context, self.gate, self._instruments)
+        return Call(method, context, self, self._instruments)
 
     def stream(self, method: str, context: Context) -> Call:
         """Wrap a stream, whose duration means nothing."""
-        return StreamCall(method, context, self.gate, self._instruments)
+        return StreamCall(method, context, self, self._instruments)
 
 
 class Call:
     """One request being served."""
 
-    __slots__ = ("_context", "_gate", "_instruments", "_method", "_started", "_waited_s")
+    __slots__ = ("_calls", "_context", "_instruments", "_method", "_started", "_waited_s")
 
-    def __init__(self, method: str, context: Context, gate: Gate, instruments: Instruments) -> None:
+    def __init__(
+        self, method: str, context: Context, calls: Calls, instruments: Instruments
+    ) -> None:
         self._method = method
         self._context = context
-        self._gate = gate
+        self._calls = calls
         self._instruments = instruments
         self._started = 0.0
         self._waited_s = 0.0
@@ -58,8 +83,13 @@ class Call:
     async def __aenter__(self) -> Self:
         self._started = time.perf_counter()
         self._opened()
-        if self._gate.state is not GateState.SERVING:
-            await self._fail(self._gate.refusal())
+        self._calls.opened()
+        gate = self._calls.gate
+        if gate.state is not GateState.SERVING:
+            try:
+                await self._fail(gate.refusal())
+            finally:
+                self._calls.closed()
         return self
 
     async def __aexit__(
@@ -68,6 +98,12 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            await self._end(error)
+        finally:
+            self._calls.closed()
+
+    async def _end(self, error: BaseException | None) -> None:
         if error is None:
             self._finished(OK)
         elif isinstance(error, OttlaError):

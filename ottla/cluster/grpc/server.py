@@ -11,7 +11,7 @@ a silent connection may stay before it has to prove that somebody is there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import grpc
@@ -72,8 +72,12 @@ class GrpcServer:
         calls: Calls,
         *,
         credentials: grpc.ServerCredentials | None = None,
+        between_brokers: Sequence[Callable[[grpc.aio.Server], None]] = (),
     ) -> None:
-        """Prepare; ``credentials`` turn TLS on. Call on the event loop that is to serve."""
+        """Prepare; ``credentials`` turn TLS on. Call on the event loop that is to serve.
+
+        ``between_brokers`` add the services that only other brokers call.
+        """
         self._credentials = credentials
         self._server = server = grpc.aio.server(
             options=_OPTIONS, maximum_concurrent_rpcs=GRPC_CALLS_MAX
@@ -87,6 +91,8 @@ class GrpcServer:
         cluster_pb2_grpc.add_ClusterServicer_to_server(
             ClusterServicer(services, calls), self._server
         )
+        for add_to in between_brokers:
+            add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*_SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
