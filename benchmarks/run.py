@@ -13,7 +13,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import client_library, grpc_streams, machine, start_up, storage
+from benchmarks import (
+    client_library,
+    failover,
+    grpc_streams,
+    machine,
+    many_partitions,
+    replicated,
+    start_up,
+    storage,
+)
 from benchmarks.report import HEADING, Figure
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,6 +31,9 @@ QUESTIONS: dict[str, tuple[str, Callable[[Path], list[Figure]]]] = {
     "storage": ("The log alone", storage.measure),
     "grpc": ("The streaming gRPC API", grpc_streams.measure),
     "client": ("The client library", client_library.measure),
+    "replicated": ("Three brokers, everything replicated", replicated.measure),
+    "failover": ("A broker is lost", failover.measure),
+    "partitions": ("Many partitions", many_partitions.measure),
 }
 
 

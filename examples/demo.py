@@ -1,11 +1,12 @@
-"""Stream a real file through a broker that is killed half way, and account for every record.
+"""Stream a real file through three brokers, kill a leader half way, account for every record.
 
     make demo                    # the repository's own history
     make demo INPUT=access.log   # any file
 
-Every line becomes one record whose key is its line number. When half of them are
-acknowledged the broker is killed with ``kill -9`` and started again on the same data; the
-producer is not told. Then everything is read back and compared, byte for byte.
+Every line becomes one record whose key is its line number, on a topic with three replicas of each
+partition. When half of them are acknowledged the broker that leads partition 0 is killed with
+``kill -9``; the producer is not told, and goes on with those that are left. Then everything is
+read back and compared, byte for byte.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ottla.client import Admin, Consumer, NewTopic, Producer
-from ottla.testing.broker_process import BrokerProcess
+from ottla.testing.cluster_processes import ClusterProcesses
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPIC = "demo"
@@ -63,7 +64,7 @@ class Account:
             ("duplicated", f"{self.duplicated:,}"),
             ("changed", f"{self.changed:,}"),
             ("out of order", f"{self.reordered:,}"),
-            ("without an acknowledgement", f"{self.pause_seconds:.2f} s (kill -9 and restart)"),
+            ("without an acknowledged write", f"{self.pause_seconds:.2f} s (kill -9 of a leader)"),
         ]
         width = max(len(name) for name, _ in rows)
         return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
@@ -79,12 +80,13 @@ def main() -> int:
         return 1
     lines = split_lines(source.read_bytes() if source else repository_history())
     print(f"input: {source or 'the history of this repository'}, {len(lines):,} lines")
-    with tempfile.TemporaryDirectory(prefix="ottla-demo-") as directory:
-        broker = BrokerProcess(data_directory=Path(directory))
-        with broker:
-            print(f"broker: ready on {broker.grpc_address}, data in {directory}")
-            account = asyncio.run(stream(broker, lines))
-            broker.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="ottla-demo-") as directory,
+        ClusterProcesses(data_directory=Path(directory)) as cluster,
+    ):
+        print(f"brokers: ready on {cluster.bootstrap}, data in {directory}")
+        account = asyncio.run(stream(cluster, lines))
+        cluster.stop()
     print(account.table())
     print("every record accounted for" if account.clean else "THE ACCOUNT IS NOT CLEAN")
     return 0 if account.clean else 1
@@ -111,26 +113,37 @@ def repository_history() -> bytes:
     return b"".join(path.read_bytes() for path in files)
 
 
-async def stream(broker: BrokerProcess, lines: Sequence[bytes]) -> Account:
-    """Produce all lines, with a crash in the middle, and read them back."""
+async def stream(cluster: ClusterProcesses, lines: Sequence[bytes]) -> Account:
+    """Produce all lines, with the loss of a broker in the middle, and read them back."""
     account = Account(sent=len(lines), sent_bytes=sum(map(len, lines)))
-    async with Admin(bootstrap_servers=broker.grpc_address) as admin:
-        await admin.create_topics([NewTopic(TOPIC, partitions=PARTITIONS)])
-    async with Producer(bootstrap_servers=broker.grpc_address) as producer:
+    async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
+        await admin.create_topics(
+            [
+                NewTopic(
+                    TOPIC,
+                    partitions=PARTITIONS,
+                    replication_factor=3,
+                    configs={"min.insync.replicas": "2"},
+                )
+            ]
+        )
+        (description,) = await admin.describe_topics([TOPIC])
+    leader = description.partitions[0].leader
+    async with Producer(bootstrap_servers=cluster.bootstrap) as producer:
         started = time.monotonic()
         half = len(lines) // 2
         account.acknowledged += await acknowledged(await send(producer, lines, 0, half))
-        crashed = time.monotonic()
-        broker.kill()
-        print(f"broker: killed after {account.acknowledged:,} acknowledged records; restarting")
+        killed = time.monotonic()
+        cluster.brokers[leader].kill()
+        print(f"broker {leader}: killed after {account.acknowledged:,} acknowledged records")
+        # Spread over all partitions: the last of them to be acknowledged shows the whole pause.
         handles = await send(producer, lines, half, min(half + 1_000, len(lines)))
-        await asyncio.to_thread(broker.start)
         account.acknowledged += await acknowledged(handles)
-        account.pause_seconds = time.monotonic() - crashed
+        account.pause_seconds = time.monotonic() - killed
         rest = await send(producer, lines, half + len(handles), len(lines))
         account.acknowledged += await acknowledged(rest)
         account.produce_seconds = time.monotonic() - started
-    await read_back(broker.grpc_address, lines, account)
+    await read_back(cluster.bootstrap, lines, account)
     return account
 
 

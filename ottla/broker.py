@@ -11,14 +11,20 @@ HTTP           listen; say "not ready"                        stop listening
 directory      lock it, see whose it is                       close the logs, note a clean stop,
                                                               let the directory go
 flusher        start the group-commit thread                  sync what was asked for, end it
-quorum         recover the metadata log, become controller    close the metadata log
+gRPC           listen; only other brokers are served          close the port
+quorum         recover the metadata log, link with the        end the links, close the metadata
+               voters, hear which cluster this is             log
 logs           open every log, with recovery if need be       (with the directory)
-replicas       follow the metadata log                        follow it no more
-gRPC           listen; requests are refused still             wait for what is under way
-registration   register, unfence, lead                        (the next start fences)
-maintenance    begin to look after the logs                   stop that
-serving        let requests in, and say so                    let none in, end long waits
+replicas       carry out the metadata log                     follow it no more
+registration   register with the controller                   (the next start fences)
+session        be heard from by the controller                be heard from no more
+serving        unfence: lead, follow; let requests in         have others lead, let none in, wait
+                                                              for what is under way
+maintenance    look after the logs                            stop that
 =============  =============================================  ===================================
+
+gRPC comes early because the voters talk through it: no broker of three is ready before another
+one listens. Clients are refused until the gate opens.
 
 A broker that cannot go on -- a background task failed, the metadata log cannot be written -- says
 so through :meth:`Broker.wait_failed`; whoever runs it ends the process. A failed data directory is
@@ -29,9 +35,8 @@ it should be looked at.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, NamedTuple, NoReturn
@@ -44,19 +49,20 @@ from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.server import GrpcServer
 from ottla.cluster.instruments import MetricsInstruments
 from ottla.cluster.parts import (
-    METADATA_DIRECTORY,
     BrokerParts,
     MetadataObserver,
+    between_brokers,
+    broker_session,
     services,
     wire,
 )
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
 from ottla.controller.raft.fatal import NodeStoppedError
-from ottla.controller.requests import RegisterBroker, UnfenceBroker
+from ottla.controller.requests import RegisterBroker
 from ottla.metrics.http import HttpServer
 from ottla.metrics.registry import BrokerMetrics, BrokerSample
-from ottla.model.errors import OttlaError, StorageError
+from ottla.model.errors import OttlaError, RequestTimedOutError, RetriableError, StorageError
 from ottla.model.ids import TopicPartition
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import FileSystem
@@ -64,11 +70,10 @@ from ottla.runtime.logging import Event, Severity, emit
 from ottla.runtime.posix import PosixFileSystem
 from ottla.runtime.system_clock import SystemClock
 from ottla.runtime.tasks import TaskSupervisor
-from ottla.storage.checkpoints import read_meta_properties
 from ottla.storage.log import PartitionLog
 from ottla.storage.log_config import LogConfig
 from ottla.storage.log_manager import LogManager
-from ottla.storage.uuid_text import uuid_to_text
+from ottla.storage.quorum_voters import METADATA_DIRECTORY, remember_voters
 
 STARTED = Event("broker.started")
 STOPPED = Event("broker.stopped")
@@ -77,11 +82,16 @@ LOGS_OPENED = Event("broker.logs_opened")
 LOG_OFFLINE = Event("broker.log_offline", Severity.ERROR)
 LOG_CUT = Event("broker.log_cut", Severity.WARNING)
 
-START_TIMEOUT_MS: Final = 60_000
-"""For the metadata quorum to answer while the broker starts."""
+WAITING_FOR_QUORUM = Event("broker.waiting_for_quorum", Severity.WARNING)
+
+QUORUM_REMINDER_MS: Final = 10_000
+"""A broker that starts waits for a majority of the voters as long as it takes, and says so."""
 
 STOP_GRACE_MS: Final = 5_000
 """For requests under way when the broker stops: many syncs of a slow disk."""
+
+LEAVE_TIMEOUT_MS: Final = 5_000
+"""For others to take over what the broker leads: several elections of the quorum."""
 
 TASKS_STOP_MS: Final = 5_000
 
@@ -117,6 +127,7 @@ class Broker:
         self._gate = Gate()
         self._metrics = BrokerMetrics(version=__version__, node_id=config.node.node_id)
         self._instruments = MetricsInstruments(self._metrics)
+        self._calls = Calls(gate=self._gate, instruments=self._instruments)
         self._directory = DataDirectory(config.storage.log_dir, failed=self._directory_failed)
         self._tasks = TaskSupervisor(self._fail)
         self._undo = AsyncExitStack()
@@ -195,23 +206,19 @@ class Broker:
 
     async def _start(self) -> BrokerAddresses:
         http = await self._start_http()
-        parts = wire(
-            self._config,
-            logs=await self._claim_directory(),
-            directory=self._directory,
-            file_system=self._file_system,
-            clock=self._clock,
-            instruments=self._instruments,
-        )
+        parts = self._wire(await self._claim_directory())
         self._undo.push_async_callback(self._close_logs, parts)
         self._run_flusher(parts)
-        await self._run_quorum(parts)
-        clean = await self._open_logs(parts)
-        self._run_until_undone("replicas", parts.replicas.run())
-        self._metrics.sample_with(partial(self._sample, parts))
         grpc = await self._start_grpc(parts)
+        await self._run_quorum(parts)
+        await self._hear_of_cluster(parts)
+        clean = await self._open_logs(parts)
+        self._metrics.sample_with(partial(self._sample, parts))
+        self._run_replicas(parts)
         advertised = self._advertised(grpc)
         await self._register(parts, advertised, clean=clean)
+        self._run_until_undone("session", broker_session(parts, self._config).run())
+        self._run_until_undone("membership", parts.membership.run())
         self._run_until_undone("maintenance", parts.maintenance.run())
         await self._serve(parts)
         return BrokerAddresses(grpc=grpc, advertised=advertised, http=http)
@@ -230,19 +237,38 @@ class Broker:
         directory = self._config.storage.log_dir
 
         def claim() -> LogManager:
-            present = None
-            if self._file_system.exists(directory):
-                present = read_meta_properties(self._file_system, directory)
-            return LogManager.claim(
+            node_id = self._config.node.node_id
+            logs = LogManager.claim(
                 directory,
                 file_system=self._file_system,
-                # A broker alone belongs to the cluster that its directory says, or to a new one.
-                cluster_id=uuid_to_text(uuid4()) if present is None else present.cluster_id,
-                node_id=self._config.node.node_id,
+                # The one that its directory says, or that the quorum will tell.
+                cluster_id=None,
+                node_id=node_id,
                 new_directory_id=uuid4(),
             )
+            try:
+                voters = self._config.quorum.ids(node_id)
+                remember_voters(directory, voters, file_system=self._file_system)
+            except BaseException:
+                logs.abandon()
+                raise
+            return logs
 
         return await asyncio.to_thread(claim)
+
+    def _wire(self, logs: LogManager) -> BrokerParts:
+        try:
+            return wire(
+                self._config,
+                logs=logs,
+                directory=self._directory,
+                file_system=self._file_system,
+                clock=self._clock,
+                instruments=self._instruments,
+            )
+        except BaseException:
+            logs.abandon()
+            raise
 
     def _run_flusher(self, parts: BrokerParts) -> None:
         task = self._tasks.run("flusher", parts.flusher.run())
@@ -265,9 +291,33 @@ class Broker:
             await asyncio.wait((task,))
 
         self._undo.push_async_callback(stop)
-        self._run_until_undone("controller", parts.controller.run())
-        # From here on everything that was ever committed is applied.
-        await parts.controller.wait_active()
+        for name, work in (
+            ("quorum links", parts.links.run()),
+            ("controller", parts.driver.run()),
+            ("broker sessions", parts.sessions.run()),
+        ):
+            self._run_until_undone(name, work)
+        if self._config.replication.balances_leaders:
+            self._run_until_undone("leader balance", parts.balance.run())
+
+    async def _hear_of_cluster(self, parts: BrokerParts) -> None:
+        """Wait until the quorum says which cluster this is, and see that it is ours."""
+        if self._config.quorum.is_alone(parts.broker_id):
+            # Then everything that was ever committed is applied.
+            await parts.driver.wait_active()
+        while True:
+            try:
+                image = await parts.applied.wait_for(
+                    lambda image: bool(image.cluster_id),
+                    timeout_ms=QUORUM_REMINDER_MS,
+                    what="hearing from a majority of the voters",
+                )
+                break
+            except RequestTimedOutError:
+                emit(WAITING_FOR_QUORUM, linked=sorted(parts.links.present))
+        await asyncio.get_running_loop().run_in_executor(
+            parts.log_thread, parts.logs.join_cluster, image.cluster_id
+        )
 
     async def _open_logs(self, parts: BrokerParts) -> bool:
         """Open every log; return whether the last stop was clean."""
@@ -301,6 +351,14 @@ class Broker:
         )
         return report.clean
 
+    def _run_replicas(self, parts: BrokerParts) -> None:
+        for name, work in (
+            ("in-sync sets", parts.isr_changes.run()),
+            ("replicas", parts.replicas.run()),
+        ):
+            self._run_until_undone(name, work)
+        parts.replicas.image_applied(parts.applied.image)
+
     async def _start_grpc(self, parts: BrokerParts) -> Address:
         tls, listen = self._config.tls, self._config.listeners.grpc
         credentials = None
@@ -316,11 +374,14 @@ class Broker:
         self._grpc = GrpcServer(
             services(parts, self._config, gate=self._gate, clock=self._clock),
             self._clock,
-            Calls(gate=self._gate, instruments=self._instruments),
+            self._calls,
             credentials=credentials,
+            between_brokers=between_brokers(parts),
         )
         port = await self._grpc.start(listen.host, listen.port)
-        self._undo.push_async_callback(self._grpc.stop, grace_s=STOP_GRACE_MS / 1000)
+        self._undo.push_async_callback(parts.channels.close)
+        self._undo.push_async_callback(self._grpc.stop, grace_s=0)
+        self._undo.callback(parts.streams.close)
         return Address(listen.host, port)
 
     def _advertised(self, grpc: Address) -> Address:
@@ -331,34 +392,52 @@ class Broker:
 
     async def _register(self, parts: BrokerParts, advertised: Address, *, clean: bool) -> None:
         node = self._config.node
-        epoch = await parts.controller.submit(
-            RegisterBroker(
-                cluster_id=parts.logs.meta.cluster_id,
-                broker_id=node.node_id,
-                incarnation_id=secrets.token_bytes(16),
-                host=advertised.host,
-                grpc_port=advertised.port,
-                rack=node.rack,
-                clean_shutdown=clean,
-            ),
-            timeout_ms=START_TIMEOUT_MS,
+        request = RegisterBroker(
+            cluster_id=parts.logs.meta.cluster_id,
+            broker_id=node.node_id,
+            incarnation_id=parts.incarnation_id,
+            host=advertised.host,
+            grpc_port=advertised.port,
+            rack=node.rack,
+            clean_shutdown=clean,
+            directory_id=parts.logs.meta.directory_id.bytes,
+            voter=node.node_id in self._config.quorum.ids(node.node_id),
         )
-        await parts.controller.submit(
-            UnfenceBroker(broker_id=node.node_id, broker_epoch=epoch), timeout_ms=START_TIMEOUT_MS
+        await self._until_controlled(
+            partial(parts.membership.register, request, timeout_ms=QUORUM_REMINDER_MS), parts
         )
-        # What was recovered is synced once; then its high watermark is known and can be served.
-        await parts.flusher.barrier()
+
+    async def _until_controlled(
+        self, work: Callable[[], Awaitable[object]], parts: BrokerParts
+    ) -> None:
+        """Do what needs a controller, however long there is none."""
+        while True:
+            try:
+                await work()
+            except RetriableError as error:
+                emit(WAITING_FOR_QUORUM, linked=sorted(parts.links.present), reason=str(error))
+            else:
+                return
 
     async def _serve(self, parts: BrokerParts) -> None:
         assert self._grpc is not None
+        unfence = partial(parts.membership.unfence, timeout_ms=QUORUM_REMINDER_MS)
+        await self._until_controlled(unfence, parts)
+        # What was recovered is synced once; then its high watermark is known and can be served.
+        await parts.flusher.barrier()
         self._gate.open()
         await self._grpc.announce(serving=self._directory.failure is None)
+        self._undo.push_async_callback(self._cease, parts)
 
-        def close() -> None:
-            self._gate.close()
-            parts.waiters.reads.fail_all(self._gate.refusal())
-
-        self._undo.callback(close)
+    async def _cease(self, parts: BrokerParts) -> None:
+        """Have others lead, then let no request in, and wait for those under way."""
+        if self._config.quorum.is_alone(parts.broker_id) or self._failed.done():
+            pass
+        else:
+            await parts.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS)
+        self._gate.close()
+        parts.waiters.reads.fail_all(self._gate.refusal())
+        await self._calls.wait_idle(timeout_ms=STOP_GRACE_MS)
 
     # --- The stop ---
 

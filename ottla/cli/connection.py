@@ -1,13 +1,14 @@
-"""How a client command finds its broker: ``--bootstrap`` and the TLS files.
+"""How a client command finds its brokers: ``--bootstrap`` and the TLS files.
 
 The same options stand before a subcommand (``ottla --bootstrap b:7092 topic list``) and after it;
-the latter win. Names of the files are those of a broker's settings, ``ssl.ca.location`` and so on.
+the latter win. Names of the files are those of a broker's settings, ``ssl.ca.location`` and so on;
+``--certs`` stands for the three that ``ottla certs create`` made for a client.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -16,11 +17,12 @@ import click
 
 if TYPE_CHECKING:
     from ottla.client.settings import ConnectionOptions
+    from ottla.config.broker_config import TlsConfig
 
 R = TypeVar("R")
 
-BOOTSTRAP_DEFAULT: Final = "127.0.0.1:7092"
-"""The gRPC port of the first broker that ``ottla up`` starts."""
+BOOTSTRAP_DEFAULT: Final = "127.0.0.1:7092,127.0.0.1:7093,127.0.0.1:7094"
+"""The gRPC ports of the brokers that ``ottla up`` starts: one that lives is enough."""
 
 CLIENT_ID: Final = "ottla-cli"
 
@@ -39,6 +41,7 @@ class Connection:
     """What was said about the broker; ``None``: nothing."""
 
     bootstrap: str | None = None
+    certs: Path | None = None
     ssl: bool | None = None
     ssl_ca_location: Path | None = None
     ssl_certificate_location: Path | None = None
@@ -59,14 +62,32 @@ class Connection:
 
     def options(self) -> ConnectionOptions:
         """Return keyword arguments for any client of :mod:`ottla.client`."""
+        files = self if self.certs is None else self.over(_files_of_client(self.certs))
         return {
             "client_id": CLIENT_ID,
             "connect_timeout_ms": CONNECT_TIMEOUT_MS,
             "security_protocol": _PROTOCOLS[self.ssl],
-            "ssl_ca_location": self.ssl_ca_location,
-            "ssl_certificate_location": self.ssl_certificate_location,
-            "ssl_key_location": self.ssl_key_location,
+            "ssl_ca_location": files.ssl_ca_location,
+            "ssl_certificate_location": files.ssl_certificate_location,
+            "ssl_key_location": files.ssl_key_location,
         }
+
+
+def _files_of_client(directory: Path) -> Connection:
+    return Connection(
+        ssl_ca_location=directory / "ca.pem",
+        ssl_certificate_location=directory / "client.pem",
+        ssl_key_location=directory / "client-key.pem",
+    )
+
+
+def options_to_reach(servers: Sequence[str], tls: TlsConfig) -> str:
+    """Return what a client command needs to say to reach these brokers, with a space before it."""
+    is_default = set(servers) <= set(BOOTSTRAP_DEFAULT.split(","))
+    options = "" if is_default else f" --bootstrap {','.join(servers)}"
+    if tls.client_certificate_required:
+        return f"{options} --certs DIR"
+    return f"{options} --ssl-ca-location FILE" if tls.enabled else options
 
 
 _PATH = click.Path(dir_okay=False, path_type=Path)
@@ -91,7 +112,14 @@ def _options(*, environment: bool) -> list[Callable[[Callable[..., R]], Callable
             metavar="HOST:PORT",
             envvar=variable("BOOTSTRAP"),
             help="gRPC address of a broker, or of several with commas.  "
-            f"[default: $OTTLA_BOOTSTRAP or {BOOTSTRAP_DEFAULT}]",
+            "[default: $OTTLA_BOOTSTRAP or ports 7092 to 7094 of this machine]",
+        ),
+        click.option(
+            "--certs",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar=variable("CERTS"),
+            help="Mutual TLS with ca.pem, client.pem and client-key.pem of 'ottla certs create'.",
         ),
         click.option(
             "--ssl/--no-ssl",

@@ -33,7 +33,10 @@ WIDTH_MAX: Final = 100
 READER_GONE: Final = 141
 
 _COMMANDS: Final = {
-    "up": LazyCommand("ottla.cli.up:up", "Start a broker and serve until stopped."),
+    "up": LazyCommand("ottla.cli.up:up", "Start a cluster on this machine and serve."),
+    "broker": LazyCommand("ottla.cli.broker:broker", "Run one broker, told by settings."),
+    "cluster": LazyCommand("ottla.cli.cluster:cluster", "See how a cluster is."),
+    "certs": LazyCommand("ottla.cli.certs:certs", "Make certificates for mutual TLS."),
     "topic": LazyCommand(
         "ottla.cli.topic:topic", "Create, list, describe, alter and delete topics."
     ),
@@ -44,6 +47,9 @@ _COMMANDS: Final = {
         "ottla.cli.consume:consume", "Write a topic's records to standard output."
     ),
     "log": LazyCommand("ottla.cli.log:log", "Look into the files of a log."),
+    "simulate": LazyCommand(
+        "ottla.cli.simulate:simulate", "Play clusters through failures, in virtual time."
+    ),
 }
 
 
@@ -51,7 +57,7 @@ _COMMANDS: Final = {
 _HELP: Final = """Run and use Ottla, a replicated commit log for streams of events.
 
 \b
-ottla up                              start a broker
+ottla up                              start three brokers
 ottla topic create web                create a topic
 ottla produce web < access.log        send a record for each line
 ottla consume web --from-beginning    read them

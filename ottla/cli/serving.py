@@ -1,8 +1,12 @@
-"""The life of ``ottla up``: start, say so, wait, stop.
+"""The life of one broker's process: start, say so, wait, stop.
 
 Nothing is said before everything listens. The first SIGINT or SIGTERM stops the broker in good
 order, in the middle of its start as well; the second does not wait any longer. Being told to stop
 is how a broker ends, so that is status 0; a broker that ends by itself is status 1.
+
+A broker that ``ottla up`` supervises also stops when its standard input ends, which is what the
+supervisor holds: then all brokers of the cluster stop together, or their supervisor has died and
+nobody is left to stop them.
 """
 
 from __future__ import annotations
@@ -11,29 +15,39 @@ import asyncio
 import errno
 import os
 import signal
+import sys
 from typing import Final
 
 import uvloop
 
 from ottla import __version__
 from ottla.broker import Broker, BrokerAddresses
-from ottla.cli.connection import BOOTSTRAP_DEFAULT
+from ottla.cli.connection import options_to_reach
 from ottla.cli.failure import CommandError
 from ottla.cli.output import print_json, say
-from ottla.cli.ports import check_port
+from ottla.cli.ports import Door, check_door
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
 from ottla.model.errors import OttlaError
-from ottla.runtime.logging import Format, Severity, configure
+from ottla.runtime.logging import Event, Format, Severity, configure, emit
 from ottla.runtime.memory import keep_freed_memory
 from ottla.runtime.posix import raise_open_files_limit
+
+OPEN_TO_ALL: Final = Event("broker.open_to_all", Severity.WARNING)
+"""The broker listens where other machines reach it, and does not ask who is there."""
 
 FORCED: Final = 130
 """Exit status after a second Ctrl-C: what was not synced is recovered at the next start."""
 
+_SUPERVISOR_BYTES: Final = 4096
 
-def serve(config: BrokerConfig, *, as_json: bool) -> int:
+
+def serve(
+    config: BrokerConfig, *, as_json: bool, by_flags: bool = True, supervised: bool = False
+) -> int:
     """Run a broker until it is told to stop; return the exit status.
+
+    ``by_flags`` says whether the command takes ports as flags, for the advice about taken ones.
 
     Raises :exc:`CommandError` if it cannot start, or failed.
     """
@@ -43,10 +57,11 @@ def serve(config: BrokerConfig, *, as_json: bool) -> int:
     )
     keep_freed_memory()
     raise_open_files_limit()
-    check_port(config.listeners.grpc, what="gRPC", flag="--grpc-port")
-    check_port(config.listeners.http, what="HTTP", flag="--http-port")
+    check_door(Door("gRPC", config.listeners.grpc, by_flags=by_flags))
+    check_door(Door("HTTP", config.listeners.http, by_flags=by_flags))
+    _warn_if_open(config)
     try:
-        uvloop.run(_Serving(config, as_json=as_json).run())
+        uvloop.run(_Serving(config, as_json=as_json, supervised=supervised).run())
     except OttlaError as error:
         raise CommandError(str(error)) from error
     except BlockingIOError as error:
@@ -63,16 +78,40 @@ def _reason(config: BrokerConfig, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"cannot listen on {error.filename or 'a port'}: it was taken at this moment; try "
-            "again, or choose other ports with --grpc-port and --http-port"
+            "again, or choose other ports"
         )
     where = error.filename or config.storage.log_dir
     return f"cannot use {where}: {error.strerror}; make it usable, or choose another with --data"
 
 
+def _warn_if_open(config: BrokerConfig) -> None:
+    listen, tls = config.listeners.grpc, config.tls
+    if listen.is_loopback or tls.client_certificate_required:
+        return
+    if not tls.enabled:
+        advice = (
+            "everybody who reaches this address can read, write and delete, and sees what others "
+            "send; set ssl.certificate.location, ssl.key.location and ssl.ca.location, for which "
+            "'ottla certs create' makes files, or listen on 127.0.0.1"
+        )
+    elif tls.ca is not None:
+        advice = (
+            "everybody who reaches this address can read, write and delete, because "
+            "ssl.client.auth is none; leave it out to admit certificates of ssl.ca.location only"
+        )
+    else:
+        advice = (
+            "everybody who reaches this address can read, write and delete; set ssl.ca.location to "
+            "admit certificates of that authority only"
+        )
+    emit(OPEN_TO_ALL, listen=listen, advice=advice)
+
+
 class _Serving:
-    def __init__(self, config: BrokerConfig, *, as_json: bool) -> None:
+    def __init__(self, config: BrokerConfig, *, as_json: bool, supervised: bool) -> None:
         self._config = config
         self._as_json = as_json
+        self._supervised = supervised
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,6 +119,8 @@ class _Serving:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
+        if self._supervised:
+            loop.add_reader(sys.stdin.fileno(), self._on_supervisor)
         broker = Broker(self._config)
         if not await self._start(broker):
             return
@@ -119,6 +160,11 @@ class _Serving:
         if not self._as_json:
             say("Stopping; Ctrl-C again does not wait.")
 
+    def _on_supervisor(self) -> None:
+        if not os.read(sys.stdin.fileno(), _SUPERVISOR_BYTES):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._stop.set()
+
     def _announce(self, addresses: BrokerAddresses) -> None:
         grpc, http = addresses.grpc, addresses.http
         directory = self._config.storage.log_dir
@@ -136,18 +182,14 @@ class _Serving:
                 }
             )
             return
+        reached = Address("127.0.0.1", grpc.port) if grpc.is_wildcard else grpc
         kept = ", gone when it stops" if self._config.storage.ephemeral else ""
         print(
             f"Ottla {__version__}: broker {self._config.node.node_id} is ready.\n\n"
             f"  gRPC  {grpc}{', TLS' if self._config.tls.enabled else ''}\n"
             f"  HTTP  http://{http}  (/metrics, /healthz, /readyz)\n"
             f"  data  {directory}{kept}\n\n"
-            f"Try   ottla topic create web{self._connection_option(grpc)}\n"
+            f"Try   ottla topic create web{options_to_reach([str(reached)], self._config.tls)}\n"
             "Stop  Ctrl-C",
             flush=True,
         )
-
-    def _connection_option(self, grpc: Address) -> str:
-        reached = Address("127.0.0.1", grpc.port) if grpc.is_wildcard else grpc
-        option = "" if str(reached) == BOOTSTRAP_DEFAULT else f" --bootstrap {reached}"
-        return f"{option} --ssl-ca-location FILE" if self._config.tls.enabled else option

@@ -104,7 +104,8 @@ def list_(*, internal: bool, as_json: bool, connection: Connection) -> None:
 def describe(names: Sequence[str], *, as_json: bool, connection: Connection) -> None:
     """Describe topics: settings that differ from the defaults, and every partition.
 
-    Without a NAME, all topics.
+    Without a NAME, all topics. Replicas are brokers, the preferred leader first; +4 is on its way
+    to be one, -1 on its way out.
     """
     from ottla.cli import topic_work  # noqa: PLC0415 -- brings gRPC along
 

@@ -199,12 +199,19 @@ def _partition_row(partition: PartitionDescription) -> Sequence[object]:
     return (
         partition.partition,
         partition.leader if partition.leader >= 0 else "none",
-        ",".join(map(str, partition.replicas)),
+        ",".join(_replica(partition, broker_id) for broker_id in partition.replicas),
         ",".join(map(str, partition.in_sync_replicas)),
         partition.log_start_offset if partition.log_start_offset >= 0 else "?",
         partition.high_watermark if partition.high_watermark >= 0 else "?",
         ByteCount(partition.size_bytes) if partition.size_bytes >= 0 else "?",
     )
+
+
+def _replica(partition: PartitionDescription, broker_id: int) -> str:
+    """Return a replica's broker, with a sign where a reassignment brings it or takes it away."""
+    if broker_id in partition.adding_replicas:
+        return f"+{broker_id}"
+    return f"-{broker_id}" if broker_id in partition.removing_replicas else str(broker_id)
 
 
 def _as_document(topic: TopicDescription, configs: Sequence[ConfigEntry]) -> dict[str, object]:
@@ -219,6 +226,9 @@ def _as_document(topic: TopicDescription, configs: Sequence[ConfigEntry]) -> dic
                 "leader_epoch": each.leader_epoch,
                 "replicas": each.replicas,
                 "in_sync_replicas": each.in_sync_replicas,
+                "eligible_leader_replicas": each.eligible_leader_replicas,
+                "adding_replicas": each.adding_replicas,
+                "removing_replicas": each.removing_replicas,
                 "log_start_offset": each.log_start_offset,
                 "high_watermark": each.high_watermark,
                 "size_bytes": each.size_bytes,

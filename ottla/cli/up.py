@@ -1,28 +1,32 @@
-"""``ottla up``: one broker in this process, until it is told to stop.
+"""``ottla up``: a cluster on this machine, or one broker, until it is told to stop.
 
-Only what the command takes and how that becomes a configuration; the rest is in
-:mod:`ottla.cli.serving`, which brings the broker along.
+Only what the command takes and how that becomes settings. Several brokers are processes of their
+own (:mod:`ottla.cli.cluster_up`); one broker lives in this process (:mod:`ottla.cli.serving`).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
 from click.core import ParameterSource
 
-from ottla.cli.failure import CommandError
+from ottla.cli.broker_options import Sources, data_option, load, source_options
+from ottla.cli.cluster_plan import Wanted, certificate_settings, chosen_address, plan_cluster
 from ottla.cli.output import say
-from ottla.config.addresses import PORT_MAX, Address
-from ottla.config.broker_config import BadConfigurationError, BrokerConfig
-from ottla.config.sources import Found, load_broker_config
+from ottla.config.addresses import PORT_MAX
+from ottla.config.broker_config import BrokerConfig
+from ottla.config.sources import Found
+
+BROKERS_DEFAULT: Final = 3
+BROKERS_MAX: Final = 64
+"""Each is a process; a machine has no more cores to offer than this, or hardly ever."""
 
 GRPC_PORT_DEFAULT: Final = 7092
 KAFKA_PORT_DEFAULT: Final = 9092
@@ -31,41 +35,25 @@ HTTP_PORT_DEFAULT: Final = 8092
 _PORT = click.IntRange(min=0, max=PORT_MAX)
 
 
-class Listening(NamedTuple):
-    """What the flags say about addresses; ``None``: nothing."""
-
-    host: str | None
-    grpc_port: int | None
-    http_port: int | None
-
-
-def _parse_settings(
-    context: click.Context, parameter: click.Parameter, texts: Sequence[str]
-) -> list[Found]:
-    del context, parameter
-    found = []
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE")
-        found.append(Found(key.strip(), value, "--set"))
-    return found
-
-
 @click.command
-@click.option("--brokers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keep data in DIR/broker-0.  [default: $XDG_DATA_HOME/ottla or ~/.local/share/ottla]",
-    metavar="DIR",
+    "--brokers",
+    type=click.IntRange(min=1, max=BROKERS_MAX),
+    default=BROKERS_DEFAULT,
+    show_default=True,
+    metavar="N",
+    help="How many. Three keep three copies of everything; one serves in this process.",
 )
+@data_option("Keep data in DIR/broker-0, DIR/broker-1 and so on.")
 @click.option(
-    "--ephemeral", is_flag=True, help="Keep nothing: data goes when the broker does, or before."
+    "--ephemeral", is_flag=True, help="Keep nothing: data goes when the brokers do, or before."
 )
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: 127.0.0.1]")
 @click.option(
-    "--grpc-port", type=_PORT, help=f"0 takes any free port.  [default: {GRPC_PORT_DEFAULT}]"
+    "--grpc-port",
+    type=_PORT,
+    help="Of the first broker, the others take the ports after it; 0 takes any free ones.  "
+    f"[default: {GRPC_PORT_DEFAULT}]",
 )
 @click.option(
     "--kafka-port",
@@ -76,26 +64,18 @@ def _parse_settings(
 @click.option(
     "--http-port",
     type=_PORT,
-    help=f"For /metrics, /healthz and /readyz; 0 takes any.  [default: {HTTP_PORT_DEFAULT}]",
+    help="For /metrics, /healthz and /readyz; as with --grpc-port.  "
+    f"[default: {HTTP_PORT_DEFAULT}]",
 )
 @click.option(
-    "--config",
-    "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="TOML file with settings; the environment and flags outrank it.",
+    "--certs",
+    "certificates",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Mutual TLS, with the files that 'ottla certs create' made.",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="KEY=VALUE",
-    multiple=True,
-    callback=_parse_settings,
-    help="Any setting of docs/configuration.md; may be repeated.",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="When ready, print one line of JSON instead of text."
-)
+@click.option("--no-restart", is_flag=True, help="Leave a broker that dies as it is.")
+@source_options
 @click.pass_context
 def up(
     context: click.Context,
@@ -107,18 +87,17 @@ def up(
     grpc_port: int | None,
     kafka_port: int,
     http_port: int | None,
+    certificates: Path | None,
+    no_restart: bool,
     config_file: Path | None,
     settings: Sequence[Found],
     as_json: bool,
 ) -> int:
-    """Start a broker and serve until stopped with Ctrl-C or SIGTERM.
+    """Start a cluster on this machine and serve until stopped with Ctrl-C or SIGTERM.
 
-    Says where it listens once it is ready. Data is kept from one start to the next.
+    Says where the brokers listen once all are ready. Data is kept from one start to the next. A
+    broker that dies is started again. What is said about settings holds for all brokers.
     """
-    if brokers > 1:
-        raise CommandError(
-            f"this version runs one broker, not {brokers}; leave --brokers out, or set it to 1"
-        )
     if ephemeral and data is not None:
         raise click.UsageError("--ephemeral and --data exclude each other")
     if context.get_parameter_source("kafka_port") is not ParameterSource.DEFAULT:
@@ -126,15 +105,26 @@ def up(
             f"ottla: nothing will listen on Kafka port {kafka_port}: this version does not speak "
             "Kafka's protocol yet; use the gRPC port"
         )
-    listening = Listening(host, grpc_port, http_port)
     with _data_directory(data, ephemeral=ephemeral) as directory:
-        flags = [*settings]
-        if ephemeral:
-            flags.append(Found("log.ephemeral", "true", "--ephemeral"))
-        config = _configuration(config_file, flags, directory, listening)
-        from ottla.cli.serving import serve  # noqa: PLC0415 -- see above
+        flags = [Found("log.ephemeral", "true", "--ephemeral")] if ephemeral else []
+        wanted = Wanted(
+            count=brokers,
+            sources=Sources(config_file, settings, directory),
+            flags=flags,
+            certificates=None if certificates is None else certificates.absolute(),
+            host=host,
+            grpc_port=grpc_port,
+            http_port=http_port,
+        )
+        if brokers == 1:
+            config = _configuration(wanted)
+            from ottla.cli.serving import serve  # noqa: PLC0415 -- brings the broker along
 
-        return serve(config, as_json=as_json)
+            return serve(config, as_json=as_json)
+        plan = plan_cluster(wanted)
+        from ottla.cli.cluster_up import run_cluster  # noqa: PLC0415 -- one broker has no use
+
+        return run_cluster(plan, wanted.sources, restart=not no_restart, as_json=as_json)
 
 
 @contextmanager
@@ -152,33 +142,22 @@ def _data_directory(data: Path | None, *, ephemeral: bool) -> Iterator[Path | No
         signal.signal(signal.SIGTERM, previous)
 
 
-def _configuration(
-    file: Path | None, flags: Sequence[Found], data_directory: Path | None, listening: Listening
-) -> BrokerConfig:
-    """Load the configuration; flags that are half an address complete what the rest says."""
-
-    def load(flags: Sequence[Found]) -> BrokerConfig:
-        return load_broker_config(
-            file=file, environment=os.environ, flags=flags, data_directory=data_directory
-        )
-
-    try:
-        below = load(flags)
-        if listening == Listening(None, None, None):
-            return below
-        return load(
-            [
-                *flags,
-                _address("grpc", below.listeners.grpc, listening.host, listening.grpc_port),
-                _address("http", below.listeners.http, listening.host, listening.http_port),
-            ]
-        )
-    except BadConfigurationError as error:
-        raise CommandError(str(error)) from error
-
-
-def _address(name: str, below: Address, host: str | None, port: int | None) -> Found:
-    chosen = Address(
-        below.host if host is None else host.strip("[]"), below.port if port is None else port
+def _configuration(wanted: Wanted) -> BrokerConfig:
+    """Load the configuration of one broker; half an address completes what the rest says."""
+    flags = [
+        *wanted.flags,
+        *(Found(*pair, "--certs") for pair in certificate_settings(wanted.certificates, 0).items()),
+    ]
+    below = load(wanted.sources, flags=flags)
+    if (wanted.host, wanted.grpc_port, wanted.http_port) == (None, None, None):
+        return below
+    grpc = chosen_address(below.listeners.grpc, host=wanted.host, port=wanted.grpc_port)
+    http = chosen_address(below.listeners.http, host=wanted.host, port=wanted.http_port)
+    return load(
+        wanted.sources,
+        flags=[
+            *flags,
+            Found("grpc.listen", str(grpc), "--host and --grpc-port"),
+            Found("http.listen", str(http), "--host and --http-port"),
+        ],
     )
-    return Found(f"{name}.listen", str(chosen), f"--host and --{name}-port")

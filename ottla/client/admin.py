@@ -1,4 +1,4 @@
-"""Create, describe, change and delete topics; look at brokers and settings.
+"""Create, describe, change and delete topics; look at brokers and settings; move partitions.
 
     async with Admin("127.0.0.1:7092") as admin:
         await admin.create_topics([NewTopic("web", partitions=6)])
@@ -17,16 +17,13 @@ can then say, for example, that the topic already exists.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
-import grpc
-
-from ottla.client import admin_convert
+from ottla.client import admin_cluster, admin_convert
+from ottla.client.admin_session import AdminSession, Answers
 from ottla.client.admin_values import (
     BrokerDescription,
     ClusterDescription,
@@ -34,32 +31,18 @@ from ottla.client.admin_values import (
     ConfigEntry,
     ConfigResource,
     CreatedTopic,
+    MetadataChange,
     NewTopic,
+    QuorumDescription,
     TopicDescription,
 )
-from ottla.client.any_broker import call_any_broker
-from ottla.client.backoff import Backoff
-from ottla.client.connections import BrokerConnection, Connections
-from ottla.client.errors import ClientClosedError, PartialFailureError
-from ottla.client.metadata import MetadataCache
+from ottla.client.errors import ClientClosedError
 from ottla.client.offset_lookup import OffsetFound, OffsetLookup
 from ottla.client.rpc import call, error_from_message
 from ottla.client.settings import ConnectionOptions, ConnectionSettings, read_settings
-from ottla.model.errors import (
-    BrokerIdNotRegisteredError,
-    OttlaError,
-    RequestTimedOutError,
-)
+from ottla.model.errors import OttlaError
 from ottla.model.ids import TopicPartition
 from ottla.v1 import cluster_pb2, configs_pb2, log_pb2, topics_pb2
-
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-Answers = dict[str, Result | OttlaError]
-"""By name: what came of each part of a request."""
 
 
 class Admin:
@@ -80,8 +63,7 @@ class Admin:
         **options: Unpack[ConnectionOptions],
     ) -> None:
         self._settings = read_settings(ConnectionSettings, bootstrap_servers, options)
-        self._connections: Connections | None = None
-        self._metadata: MetadataCache | None = None
+        self._session: AdminSession | None = None
 
     async def start(self) -> None:
         """Connect; no error if connected already.
@@ -90,24 +72,14 @@ class Admin:
             NoBrokersAvailableError: no broker answered within ``connect_timeout_ms``.
             AccessDeniedError: a broker does not let this client in.
         """
-        if self._connections is not None:
-            return
-        connections = Connections(self._settings)
-        metadata = MetadataCache(
-            connections, self._settings, create_topics=False, on_update=_do_nothing
-        )
-        try:
-            await metadata.connect()
-        except BaseException:
-            await connections.close()
-            raise
-        self._connections, self._metadata = connections, metadata
+        if self._session is None:
+            self._session = await AdminSession.start(self._settings)
 
     async def stop(self) -> None:
         """Disconnect. No error if stopped before."""
-        connections, self._connections, self._metadata = self._connections, None, None
-        if connections is not None:
-            await connections.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -138,7 +110,7 @@ class Admin:
         """
 
         async def ask(wanted: Sequence[NewTopic]) -> Answers[CreatedTopic]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.topics.CreateTopics,
                 topics_pb2.CreateTopicsRequest(
                     topics=[
@@ -161,13 +133,13 @@ class Admin:
                 for answer in response.topics
             }
 
-        return await self._ask_each(list(topics), lambda topic: topic.name, ask)
+        return await self._usable().ask_each(list(topics), lambda topic: topic.name, ask)
 
     async def delete_topics(self, names: Iterable[str]) -> None:
         """Delete topics with all their records. Error: UnknownTopicOrPartitionError."""
 
         async def ask(wanted: Sequence[str]) -> Answers[None]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.topics.DeleteTopics,
                 topics_pb2.DeleteTopicsRequest(names=wanted),
             )
@@ -176,7 +148,7 @@ class Admin:
                 for answer in response.topics
             }
 
-        await self._ask_each(list(names), str, ask)
+        await self._usable().ask_each(list(names), str, ask)
 
     async def create_partitions(
         self, totals: Mapping[str, int], *, validate_only: bool = False
@@ -188,7 +160,7 @@ class Admin:
         """
 
         async def ask(wanted: Sequence[str]) -> Answers[None]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.topics.CreatePartitions,
                 topics_pb2.CreatePartitionsRequest(
                     topics=[
@@ -203,7 +175,7 @@ class Admin:
                 for answer in response.topics
             }
 
-        await self._ask_each(list(totals), str, ask)
+        await self._usable().ask_each(list(totals), str, ask)
 
     async def list_topics(self, *, include_internal: bool = False) -> list[str]:
         """Return the names of all topics, sorted."""
@@ -216,14 +188,14 @@ class Admin:
         """Describe the topics named, or all of them. Error: UnknownTopicOrPartitionError."""
         wanted = None if names is None else list(names)
         if wanted is None:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.topics.DescribeTopics,
                 topics_pb2.DescribeTopicsRequest(include_internal=include_internal),
             )
             return [admin_convert.topic_description(answer) for answer in response.topics]
 
         async def ask(left: Sequence[str]) -> Answers[TopicDescription]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.topics.DescribeTopics,
                 topics_pb2.DescribeTopicsRequest(names=left),
             )
@@ -234,7 +206,7 @@ class Admin:
                 for answer in response.topics
             }
 
-        return await self._ask_each(wanted, str, ask)
+        return await self._usable().ask_each(wanted, str, ask)
 
     # --- Configuration ------------------------------------------------------------------------
 
@@ -250,7 +222,7 @@ class Admin:
         async def ask(
             wanted: Sequence[ConfigResource],
         ) -> Answers[tuple[ConfigResource, list[ConfigEntry]]]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.configs.DescribeConfigs,
                 configs_pb2.DescribeConfigsRequest(
                     resources=[
@@ -268,7 +240,7 @@ class Admin:
                 for resource, answer in zip(wanted, response.resources, strict=True)
             }
 
-        return dict(await self._ask_each(list(resources), str, ask))
+        return dict(await self._usable().ask_each(list(resources), str, ask))
 
     async def alter_configs(
         self,
@@ -283,7 +255,7 @@ class Admin:
         listed = {resource: list(each) for resource, each in changes.items()}
 
         async def ask(wanted: Sequence[ConfigResource]) -> Answers[None]:
-            response = await self._call_any(
+            response = await self._usable().call_any(
                 lambda broker: broker.configs.AlterConfigs,
                 configs_pb2.AlterConfigsRequest(
                     resources=[
@@ -301,13 +273,13 @@ class Admin:
                 for resource, answer in zip(wanted, response.resources, strict=True)
             }
 
-        await self._ask_each(list(listed), str, ask)
+        await self._usable().ask_each(list(listed), str, ask)
 
     # --- Cluster ------------------------------------------------------------------------------
 
     async def describe_cluster(self) -> ClusterDescription:
         """Describe the cluster as a whole."""
-        answer = await self._call_any(
+        answer = await self._usable().call_any(
             lambda broker: broker.cluster.DescribeCluster, cluster_pb2.DescribeClusterRequest()
         )
         return admin_convert.cluster_description(answer)
@@ -319,21 +291,48 @@ class Admin:
         """
         request = cluster_pb2.DescribeBrokerRequest()
         if broker_id is None:
-            answer = await self._call_any(lambda broker: broker.cluster.DescribeBroker, request)
+            answer = await self._usable().call_any(
+                lambda broker: broker.cluster.DescribeBroker, request
+            )
             return admin_convert.broker_description(answer)
-        connections, metadata = self._usable()
-        await metadata.connect()
-        address = metadata.picture.brokers.get(broker_id)
-        if address is None:
-            known = ", ".join(str(each) for each in sorted(metadata.picture.brokers))
-            raise BrokerIdNotRegisteredError(f"there is no broker {broker_id}; there are {known}")
-        answer = await call(
-            connections.to(address).cluster.DescribeBroker,
-            request,
-            address=address,
-            timeout_ms=self._settings.request_timeout_ms,
+        answer = await self._usable().call_one(
+            broker_id, lambda broker: broker.cluster.DescribeBroker, request
         )
         return admin_convert.broker_description(answer)
+
+    async def describe_quorum(self, broker_id: int | None = None) -> QuorumDescription:
+        """Describe the metadata quorum as a broker sees it; ``None``: whichever answers first."""
+        return await admin_cluster.describe_quorum(self._usable(), broker_id)
+
+    async def set_draining(self, broker_id: int, *, draining: bool) -> None:
+        """Give a broker no new replicas, or let it have some again; it stays as it is otherwise.
+
+        Raises BrokerIdNotRegisteredError.
+        """
+        await admin_cluster.set_draining(self._usable(), broker_id, draining=draining)
+
+    async def unregister_broker(self, broker_id: int) -> None:
+        """Forget a broker that is gone for good.
+
+        Raises BrokerIdNotRegisteredError, or InvalidRequestError if it is serving or has replicas.
+        """
+        await admin_cluster.unregister_broker(self._usable(), broker_id)
+
+    async def readmit_voter(self, broker_id: int, directory_id: bytes) -> None:
+        """Let a voter that lost its data directory vote again, with the empty one it has now.
+
+        ``directory_id`` is what :meth:`describe_quorum` says that it offers. Raises
+        InvalidRequestError if it is no voter.
+        """
+        await admin_cluster.readmit_voter(self._usable(), broker_id, directory_id)
+
+    def watch_metadata(self, topics: Iterable[str] | None = None) -> AsyncGenerator[MetadataChange]:
+        """Yield brokers and topics (those named, or all), then every change, as it happens.
+
+        Goes on at another broker when one goes away; then all there is comes again. Ends only with
+        an error that will not pass. Internal topics come only if they are named.
+        """
+        return admin_cluster.watch_metadata(self._usable(), list(topics or ()))
 
     # --- Partitions ---------------------------------------------------------------------------
 
@@ -345,8 +344,31 @@ class Admin:
         The three are constants of :mod:`ottla.client`. Raises UnknownTopicOrPartitionError, or
         what kept a leader from answering.
         """
-        connections, metadata = self._usable()
-        return await OffsetLookup(connections, metadata, self._settings).find(positions)
+        session = self._usable()
+        lookup = OffsetLookup(session.connections, session.metadata, self._settings)
+        return await lookup.find(positions)
+
+    async def reassign(self, replicas: Mapping[TopicPartition, Sequence[int]]) -> None:
+        """Begin to move partitions to other brokers, named in order of preference.
+
+        The new replicas catch up while the old ones serve; describe the topic to see how far it is.
+        No broker at all: cancel the move that is under way. Errors: UnknownTopicOrPartitionError,
+        InvalidReplicaAssignmentError, NoReassignmentError.
+        """
+        await admin_cluster.reassign(self._usable(), replicas)
+
+    async def elect_leaders(
+        self, partitions: Iterable[TopicPartition] | None = None, *, unclean: bool = False
+    ) -> list[TopicPartition]:
+        """Let preferred leaders lead, where they do not; return the partitions where they now do.
+
+        ``None``: all partitions. With ``unclean``, elect any replica for partitions that have no
+        leader, at the cost of what only the others have. Errors: UnknownTopicOrPartitionError,
+        ElectionNotNeededError, PreferredLeaderNotAvailableError,
+        EligibleLeadersNotAvailableError.
+        """
+        wanted = None if partitions is None else list(partitions)
+        return await admin_cluster.elect_leaders(self._usable(), wanted, unclean=unclean)
 
     async def delete_records(
         self, before_offsets: Mapping[TopicPartition, int]
@@ -356,7 +378,7 @@ class Admin:
         Errors: OffsetOutOfRangeError above the high watermark, PolicyViolationError on compacted
         topics, UnknownTopicOrPartitionError.
         """
-        _, metadata = self._usable()
+        metadata = self._usable().metadata
         for topic in sorted({partition.topic for partition in before_offsets}):
             await metadata.topic(topic, timeout_ms=self._settings.request_timeout_ms)
 
@@ -373,7 +395,7 @@ class Admin:
                 answers |= await self._delete_records_at(broker_id, partitions, before_offsets)
             return answers
 
-        return dict(await self._ask_each(list(before_offsets), str, ask))
+        return dict(await self._usable().ask_each(list(before_offsets), str, ask))
 
     async def _delete_records_at(
         self,
@@ -381,8 +403,8 @@ class Admin:
         partitions: Sequence[TopicPartition],
         before_offsets: Mapping[TopicPartition, int],
     ) -> Answers[tuple[TopicPartition, int]]:
-        connections, metadata = self._usable()
-        connection = connections.to(metadata.picture.brokers[broker_id])
+        session = self._usable()
+        connection = session.connections.to(session.metadata.picture.brokers[broker_id])
         request = log_pb2.DeleteRecordsRequest(
             partitions=[
                 log_pb2.DeleteRecordsRequest.Partition(
@@ -409,65 +431,13 @@ class Admin:
             for partition, answer in zip(partitions, response.partitions, strict=True)
         }
 
-    # --- Inside -------------------------------------------------------------------------------
-
-    def _usable(self) -> tuple[Connections, MetadataCache]:
-        if self._connections is None or self._metadata is None:
+    def _usable(self) -> AdminSession:
+        if self._session is None:
             raise ClientClosedError(
                 "the admin client is not running; call 'await admin.start()' first, or use "
                 "'async with'"
             )
-        return self._connections, self._metadata
-
-    async def _call_any(
-        self,
-        method: Callable[[BrokerConnection], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
-        request: Request,
-    ) -> Response:
-        connections, metadata = self._usable()
-        return await call_any_broker(connections, metadata, self._settings, method, request)
-
-    async def _ask_each(
-        self,
-        items: Sequence[Item],
-        name_of: Callable[[Item], str],
-        ask: Callable[[Sequence[Item]], Awaitable[Answers[Result]]],
-    ) -> list[Result]:
-        """Ask for every item, again for those that may succeed later; results in their order."""
-        deadline_ms = _now_ms() + self._settings.request_timeout_ms
-        backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
-        names = [name_of(item) for item in items]
-        answers: Answers[Result] = {}
-        left = list(items)
-        while left:
-            answers |= await ask(left)
-            delay_ms = backoff.next_delay_ms()
-            left = [item for item in left if _may_pass(answers.get(name_of(item)))]
-            if not left or _now_ms() + delay_ms >= deadline_ms:
-                break
-            _, metadata = self._usable()
-            await asyncio.sleep(delay_ms / 1000)
-            await metadata.connect()
-        results: list[Result] = []
-        errors: dict[str, OttlaError] = {}
-        for name in names:
-            answer = answers.get(name, OttlaError(f"the broker did not answer for {name!r}"))
-            if isinstance(answer, OttlaError):
-                errors[name] = answer
-            else:
-                results.append(answer)
-        if len(names) == 1 and errors:
-            raise errors[names[0]]
-        if errors:
-            raise PartialFailureError(errors=errors, results=results)
-        return results
-
-
-def _may_pass(answer: object) -> bool:
-    """Whether asking again is worth it: nothing was done, and that was nobody's mistake."""
-    if not isinstance(answer, OttlaError) or isinstance(answer, RequestTimedOutError):
-        return False
-    return answer.retriable and answer.status != "NOT_FOUND"
+        return self._session
 
 
 def _resource(resource: ConfigResource) -> configs_pb2.ConfigResource:
@@ -481,11 +451,3 @@ def _change(change: ConfigChange) -> configs_pb2.AlterConfigsRequest.Change:
     return configs_pb2.AlterConfigsRequest.Change(
         key=change.key, value=change.value, operation=change.operation.name
     )
-
-
-def _do_nothing() -> None:
-    """Nobody else uses the metadata."""
-
-
-def _now_ms() -> float:
-    return time.monotonic() * 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from ottla.client.addresses import Address
@@ -14,7 +15,10 @@ from ottla.client.admin_values import (
     CreatedTopic,
     HostedPartition,
     LogDirectory,
+    MetadataChange,
     PartitionDescription,
+    QuorumDescription,
+    QuorumNode,
     TopicDescription,
 )
 from ottla.client.rpc import error_from_message
@@ -49,6 +53,8 @@ def topic_description(answer: topics_pb2.DescribeTopicsResponse.Topic) -> TopicD
                 log_start_offset=each.log_start_offset,
                 high_watermark=each.high_watermark,
                 size_bytes=each.size_bytes,
+                adding_replicas=tuple(each.adding_replicas),
+                removing_replicas=tuple(each.removing_replicas),
             )
             for each in sorted(answer.partitions, key=lambda each: each.partition)
         ),
@@ -73,15 +79,43 @@ def cluster_description(answer: cluster_pb2.DescribeClusterResponse) -> ClusterD
     return ClusterDescription(
         cluster_id=answer.cluster_id,
         controller_id=answer.controller_id,
-        brokers=tuple(
-            BrokerAddress(each.id, Address(each.host, each.port), each.rack, each.fenced)
-            for each in sorted(answer.brokers, key=lambda each: each.id)
-        ),
+        brokers=_brokers(answer.brokers),
         topics=answer.topics,
         partitions=answer.partitions,
         under_replicated_partitions=answer.under_replicated_partitions,
         offline_partitions=answer.offline_partitions,
         metadata_offset=answer.metadata_offset,
+    )
+
+
+def metadata_change(answer: cluster_pb2.WatchMetadataResponse) -> MetadataChange:
+    """Return what changed; topics that do not exist are left out."""
+    metadata = answer.metadata
+    return MetadataChange(
+        cluster_id=metadata.cluster_id,
+        controller_id=metadata.controller_id,
+        brokers=_brokers(metadata.brokers),
+        topics=tuple(topic_description(each) for each in metadata.topics if not each.error.code),
+        deleted_topics=tuple(answer.deleted_topics),
+        metadata_offset=metadata.metadata_offset,
+    )
+
+
+def quorum_description(answer: cluster_pb2.DescribeQuorumResponse) -> QuorumDescription:
+    """Return the quorum, its nodes by id."""
+    return QuorumDescription(
+        leader_id=answer.leader_id,
+        term=answer.term,
+        applied_index=answer.applied_index,
+        nodes=tuple(
+            QuorumNode(
+                broker_id=each.id,
+                is_voter=each.voter,
+                is_connected=each.connected,
+                offered_directory_id=each.offered_directory_id if each.wiped else None,
+            )
+            for each in sorted(answer.nodes, key=lambda each: each.id)
+        ),
     )
 
 
@@ -92,6 +126,20 @@ def broker_description(answer: cluster_pb2.DescribeBrokerResponse) -> BrokerDesc
         version=answer.version,
         started_at_ms=answer.started_at_ms,
         log_directories=tuple(_log_directory(each) for each in answer.log_directories),
+    )
+
+
+def _brokers(answers: Iterable[cluster_pb2.Broker]) -> tuple[BrokerAddress, ...]:
+    return tuple(
+        BrokerAddress(
+            broker_id=each.id,
+            address=Address(each.host, each.port),
+            rack=each.rack,
+            is_fenced=each.fenced,
+            is_shutting_down=each.shutting_down,
+            is_draining=each.draining,
+        )
+        for each in sorted(answers, key=lambda each: each.id)
     )
 
 

@@ -58,6 +58,11 @@ class PartitionDescription:
     """Exclusive end of what is committed."""
 
     size_bytes: int
+    adding_replicas: tuple[int, ...] = ()
+    """Of a reassignment under way: those of ``replicas`` that come, ..."""
+
+    removing_replicas: tuple[int, ...] = ()
+    """... and those that go once these are in sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,12 @@ class BrokerAddress:
     is_fenced: bool
     """Known, but not serving."""
 
+    is_shutting_down: bool = False
+    """Stopping in good order: it leads nothing more."""
+
+    is_draining: bool = False
+    """It gets no new replicas."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterDescription:
@@ -180,6 +191,53 @@ class ClusterDescription:
     offline_partitions: int
     metadata_offset: int
     """Position in the metadata log that this reflects; larger is newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """What changed in the cluster; the first of a watch is all there is."""
+
+    cluster_id: str
+    controller_id: int
+    """-1 while there is none."""
+
+    brokers: tuple[BrokerAddress, ...]
+    """All of them."""
+
+    topics: tuple[TopicDescription, ...]
+    """Those that changed, each with all its partitions. Sizes and offsets are -1."""
+
+    deleted_topics: tuple[str, ...]
+    metadata_offset: int
+    """Position in the metadata log that this reflects; larger is newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumNode:
+    """A node of the metadata quorum, as the broker that was asked sees it."""
+
+    broker_id: int
+    is_voter: bool
+    is_connected: bool
+    """Whether there is a link with it; of the broker that was asked, true."""
+
+    offered_directory_id: bytes | None
+    """Set if it has lost its data directory, and is refused until it is admitted again: the
+    directory that it has now, for :meth:`~ottla.client.Admin.readmit_voter`."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumDescription:
+    """The metadata quorum, as the broker that was asked sees it."""
+
+    leader_id: int
+    """-1 while there is none, or none that is known."""
+
+    term: int
+    applied_index: int
+    """How far that broker knows the metadata log."""
+
+    nodes: tuple[QuorumNode, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Unpack
 
 from ottla.client.admin import Admin as AsyncioAdmin
@@ -13,7 +13,9 @@ from ottla.client.admin_values import (
     ConfigEntry,
     ConfigResource,
     CreatedTopic,
+    MetadataChange,
     NewTopic,
+    QuorumDescription,
     TopicDescription,
 )
 from ottla.client.blocking_client import BlockingClient
@@ -88,6 +90,42 @@ class Admin(BlockingClient):
     def describe_broker(self, broker_id: int | None = None) -> BrokerDescription:
         """Describe a broker, asking it; ``None``: whichever answers first."""
         return self._call(self._admin.describe_broker, broker_id)
+
+    def describe_quorum(self, broker_id: int | None = None) -> QuorumDescription:
+        """Describe the metadata quorum as a broker sees it; ``None``: whichever answers first."""
+        return self._call(self._admin.describe_quorum, broker_id)
+
+    def set_draining(self, broker_id: int, *, draining: bool) -> None:
+        """Give a broker no new replicas, or let it have some again."""
+        self._call(self._admin.set_draining, broker_id, draining=draining)
+
+    def unregister_broker(self, broker_id: int) -> None:
+        """Forget a broker that is gone for good."""
+        self._call(self._admin.unregister_broker, broker_id)
+
+    def readmit_voter(self, broker_id: int, directory_id: bytes) -> None:
+        """Let a voter that lost its data directory vote again, with the one it has now."""
+        self._call(self._admin.readmit_voter, broker_id, directory_id)
+
+    def watch_metadata(self, topics: Iterable[str] | None = None) -> Iterator[MetadataChange]:
+        """Yield brokers and topics, then every change, as it happens; waits for the next."""
+        changes = self._call_nowait(self._admin.watch_metadata, topics)
+        try:
+            while True:
+                yield self._call(changes.__anext__)
+        finally:
+            if not self._is_stopped:
+                self._call(changes.aclose)
+
+    def reassign(self, replicas: Mapping[TopicPartition, Sequence[int]]) -> None:
+        """Begin to move partitions to other brokers, or (no brokers) cancel that."""
+        self._call(self._admin.reassign, replicas)
+
+    def elect_leaders(
+        self, partitions: Iterable[TopicPartition] | None = None, *, unclean: bool = False
+    ) -> list[TopicPartition]:
+        """Let preferred leaders lead (``unclean``: any); return where they now do."""
+        return self._call(self._admin.elect_leaders, partitions, unclean=unclean)
 
     def list_offsets(
         self, positions: Mapping[TopicPartition, int]

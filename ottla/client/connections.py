@@ -37,8 +37,13 @@ RESPONSE_BYTES_MAX: Final = REQUEST_BYTES_MAX + 64 * KIB
 RECONNECT_BACKOFF_MIN_MS: Final = 100
 """The shortest that gRPC allows."""
 
-RECONNECT_BACKOFF_MAX_MS: Final = 1_000
-"""A broker that is back must be noticed soon; gRPC's own bound is two minutes."""
+RECONNECT_BACKOFF_MAX_MS: Final = 300
+"""A broker that is back may lead soon, and must be noticed; gRPC's own bound is two minutes."""
+
+PING_INTERVAL_MS: Final = 2_000
+PING_TIMEOUT_MS: Final = 2_000
+"""A broker that hangs, or is cut off, is given up after both, with all that waits for it. Only
+connections with something under way are pinged, and both ends do it without Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class Connections:
             ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
             ("grpc.min_reconnect_backoff_ms", settings.connect_timeout_ms),
             ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MAX_MS),
+            ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
+            ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
+            ("grpc.http2.max_pings_without_data", 0),
             # Otherwise clients of one process share sockets, and one's failures delay another.
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.primary_user_agent", f"ottla-python/{__version__} ({settings.client_id})"),

@@ -10,6 +10,7 @@ The ones here never cross the wire:
     * :exc:`DeliveryTimeoutError` -- a batch was not acknowledged in time
     * :exc:`DeserializationError` -- the application's deserializer failed on a record
     * :exc:`NoOffsetError` -- no position, and ``auto_offset_reset="none"``
+    * :exc:`LogTruncatedError` -- records that were read are not in the log any more
     * :exc:`AccessDeniedError` -- the broker does not let this client in
     * :exc:`PartialFailureError` -- some parts of an administrative request failed
     * :exc:`~ottla.model.errors.MetadataError`
@@ -23,7 +24,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
-from ottla.model.errors import MetadataError, OttlaError, RefusedError, RetriableError
+from ottla.model.errors import (
+    MetadataError,
+    OffsetOutOfRangeError,
+    OttlaError,
+    RefusedError,
+    RetriableError,
+)
 from ottla.model.ids import TopicPartition
 
 Result = TypeVar("Result")
@@ -76,6 +83,19 @@ class NoOffsetError(OttlaError):
     """A partition has no position to read from, and the policy is to choose none."""
 
     name = "NO_OFFSET"
+
+
+class LogTruncatedError(OffsetOutOfRangeError):
+    """Records that were read are not in the log any more (KIP-320).
+
+    A leader was elected that did not have them: an unclean election, or a disk that lied. From
+    ``offset`` back to an unknown place, other records have taken their offsets, or will.
+    """
+
+    def __init__(self, message: str, *, topic_partition: TopicPartition, offset: int) -> None:
+        super().__init__(message)
+        self.topic_partition = topic_partition
+        self.offset = offset
 
 
 class AccessDeniedError(RefusedError):

@@ -157,7 +157,7 @@ class FetchStream:
         return log_pb2.FetchPartition(
             topic=topic,
             partition=partition,
-            offset=reader.fetch_offset,
+            offset=reader.next_offset,
             max_bytes=self._settings.max_partition_fetch_bytes,
             current_leader_epoch=self._leader_epoch_of(reader.topic_partition),
         )

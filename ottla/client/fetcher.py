@@ -5,7 +5,8 @@ one for metadata. :meth:`Fetcher.route` is the one place that decides where a pa
 is called whenever something about the partition changed, and comes to one of these:
 
     * on the stream of its leader;
-    * waiting for a leader (new metadata brings it back), or backing off (a timer does);
+    * waiting for a leader (new metadata brings it back), or backing off (a timer does, or a leader
+      newer than the one that failed, whichever comes first);
     * being looked up: it has no position yet, or the one it had is out of range;
     * paused, or blocked by an error until the application seeks elsewhere.
 
@@ -30,6 +31,7 @@ from typing import Any, Final
 from ottla.client.backoff import backoff_delay_ms
 from ottla.client.connections import Connections
 from ottla.client.consumer_record import ConsumerRecord
+from ottla.client.errors import LogTruncatedError
 from ottla.client.fetch_stream import FetchStream
 from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.offset_lookup import OffsetLookup
@@ -55,6 +57,10 @@ FETCH_STREAM_ENDED: Final = "fetch_stream_ended"
 CORRUPT_FETCHES_MAX: Final = 3
 """How often in a row a batch may arrive damaged. The damage may be on the wire, so it is fetched
 again; if it stays, it is on the broker's disk, and the application is told."""
+
+LEADER_BACKOFF_MS: Final = 10
+"""Before the first retry after a broker said that it does not lead, or not yet: brokers hear of an
+election within a few milliseconds of each other."""
 
 DISK_FAILURES_GAP_MS: Final = 1_000
 """Two failures that lie further apart than this and the back-off are two stories."""
@@ -255,6 +261,7 @@ class Fetcher:
             return
         self._detach(reader)
         if stream.can_serve(reader):
+            reader.move_to(leader)
             self._stream_of[reader] = stream
             stream.add(reader)
             stream.replenish(self._share_bytes())
@@ -264,7 +271,14 @@ class Fetcher:
     def metadata_updated(self) -> None:
         """Leaders may have moved."""
         for reader in list(self._turns):
+            if reader in self._timers and self._has_newer_leader(reader):
+                self._timers.pop(reader).cancel()
             self.route(reader)
+
+    def _has_newer_leader(self, reader: PartitionReader) -> bool:
+        """Whether another leader was elected since the partition was last read."""
+        picture = self._metadata.picture
+        return picture.newer_leader(reader.topic_partition, reader.leader) is not None
 
     def _detach(self, reader: PartitionReader) -> None:
         stream = self._stream_of.pop(reader, None)
@@ -295,11 +309,17 @@ class Fetcher:
         self.route(reader)
         self._tell()
 
-    def _back_off(self, reader: PartitionReader, failures: int) -> None:
-        """Route the partition again after a delay."""
+    def _back_off(
+        self, reader: PartitionReader, failures: int, initial_ms: int | None = None
+    ) -> None:
+        """Route the partition again after a delay, or now if a newer leader is known."""
+        if self._has_newer_leader(reader):
+            self._detach(reader)
+            self.route(reader)
+            return
         delay_ms = backoff_delay_ms(
             failures,
-            self._settings.retry_backoff_ms,
+            initial_ms or self._settings.retry_backoff_ms,
             self._settings.retry_backoff_max_ms,
             self._random,
         )
@@ -361,6 +381,9 @@ class Fetcher:
         before = reader.fetch_offset
         try:
             reader.receive(fetched.batches)
+        except LogTruncatedError as error:
+            self.positions.find(reader, lost=error)
+            self.route(reader)
         except CorruptMessageError as error:
             self._received_damaged(reader, error, is_new=reader.fetch_offset != before)
         else:
@@ -386,12 +409,14 @@ class Fetcher:
         failures = self._failures.get(reader, 0)
         self._failures[reader] = failures + 1
         if isinstance(error, OffsetOutOfRangeError):
-            self.positions.find(reader)
+            self.positions.find(reader, is_unproven=reader.give_up_proof())
             self.route(reader)
         elif error.retriable and not self._disk_stays_failed(reader, error):
             if error.refreshes_metadata:
                 self._metadata.request_refresh()
-            self._back_off(reader, failures)
+            # A leader that was just elected, or is just to be, is soon ready.
+            initial_ms = min(LEADER_BACKOFF_MS, self._settings.retry_backoff_ms)
+            self._back_off(reader, failures, initial_ms)
         else:
             self._block(reader, error)
 

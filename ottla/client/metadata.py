@@ -1,12 +1,17 @@
-"""What the client knows of the cluster: brokers, partitions, and who leads what.
+"""Keeps what the client knows of the cluster, and keeps it current.
 
-One immutable picture at a time. It is replaced by a newer one when somebody asks -- a topic is
-used for the first time, a broker answered that it does not lead (any more), a connection
-broke -- and when it is ``metadata_max_age_ms`` old. Requests made while one is under way share
-the next answer.
+One immutable picture at a time. From the first topic on, one broker tells of every change by itself
+(:class:`~ottla.client.metadata_watch.MetadataWatch`): who has lost a leader waits for that, and
+goes on as soon as the new one is known.
+
+Brokers are also asked: when a topic is used for the first time; when somebody misses a change that
+the watch does not tell within ``retry_backoff_ms`` -- a broker answered that it does not lead (any
+more), a connection broke -- or at once while nothing is watched; and every
+``metadata_max_age_ms``. Requests made while one is under way share the next answer.
 
 Any broker can be asked: those known first, then the bootstrap addresses, starting at another one
-each time, so that a broker that lags behind does not mislead for long.
+each time and leaving the one that is watched to the last, so that a broker that lags behind does
+not mislead for long. If the answer is news, another broker is watched from then on.
 """
 
 from __future__ import annotations
@@ -15,25 +20,24 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from ottla.client.addresses import Address, parse_addresses
 from ottla.client.backoff import Backoff
+from ottla.client.cluster_picture import ClusterPicture, TopicLeaders
 from ottla.client.connections import Connections
 from ottla.client.errors import AccessDeniedError, NoBrokersAvailableError
-from ottla.client.rpc import call, error_from_message
+from ottla.client.metadata_watch import MetadataWatch
+from ottla.client.rpc import call
 from ottla.client.settings import ConnectionSettings
 from ottla.model.errors import (
-    LeaderNotAvailableError,
     MetadataError,
     OttlaError,
     RequestTimedOutError,
     StorageError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import NO_BROKER, TopicPartition
-from ottla.v1 import cluster_pb2, topics_pb2
+from ottla.v1 import cluster_pb2
 
 UNKNOWN_TOPIC_WAIT_MS: Final = 2_000
 """How long a topic may be unknown before we believe it: one that was just created reaches
@@ -54,60 +58,6 @@ def patience_ms(error: OttlaError) -> float:
     if isinstance(error, StorageError):
         return STORAGE_ERROR_WAIT_MS
     return math.inf if error.retriable else 0
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionLeader:
-    """Who leads a partition; ``broker_id`` is -1 while nobody does."""
-
-    broker_id: int
-    leader_epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class TopicLeaders:
-    """The partitions of a topic, from 0 on, or the reason why they are not known."""
-
-    partitions: tuple[PartitionLeader, ...]
-    error: OttlaError | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterPicture:
-    """The cluster as one broker described it."""
-
-    cluster_id: str = ""
-    controller_id: int = NO_BROKER
-    brokers: Mapping[int, Address] = field(default_factory=dict)
-    topics: Mapping[str, TopicLeaders] = field(default_factory=dict)
-
-    def leader_of(self, topic_partition: TopicPartition) -> PartitionLeader | None:
-        """Return the leader if there is one and its address is known."""
-        topic = self.topics.get(topic_partition.topic)
-        if topic is None or not 0 <= topic_partition.partition < len(topic.partitions):
-            return None
-        leader = topic.partitions[topic_partition.partition]
-        return leader if leader.broker_id in self.brokers else None
-
-    def why_no_leader(self, topic_partition: TopicPartition) -> OttlaError:
-        """Return what keeps a partition without a leader, as far as this picture tells."""
-        topic = self.topics.get(topic_partition.topic)
-        if topic is not None and topic.error is not None:
-            return topic.error
-        if topic is not None and topic_partition.partition >= len(topic.partitions):
-            return UnknownTopicOrPartitionError(
-                f"topic {topic_partition.topic!r} has no partition {topic_partition.partition}: "
-                f"it has {len(topic.partitions)}, from 0 on"
-            )
-        return LeaderNotAvailableError(f"{topic_partition} has no leader at the moment")
-
-    def available_partitions(self, topic: str) -> list[int]:
-        """Return the partitions of a topic that have a leader whose address is known."""
-        return [
-            number
-            for number, leader in enumerate(self.topics[topic].partitions)
-            if leader.broker_id in self.brokers
-        ]
 
 
 class MetadataCache:
@@ -137,6 +87,14 @@ class MetadataCache:
         self._turn = 0
         self._asked = asyncio.Event()
         self._refreshing = asyncio.Lock()
+        self._told = asyncio.Event()
+        self._watch = MetadataWatch(
+            connections,
+            settings,
+            topics=lambda: sorted(self._topics),
+            addresses=self.addresses,
+            received=self._watched,
+        )
         self.picture = ClusterPicture()
 
     async def connect(self) -> None:
@@ -161,9 +119,21 @@ class MetadataCache:
                 await asyncio.sleep(delay_ms / 1000)
 
     async def run(self) -> None:
-        """Refresh when asked and when the picture is old, until cancelled.
+        """Keep the picture current until cancelled. Raises only :exc:`AccessDeniedError`."""
+        tasks = [asyncio.create_task(work) for work in (self._watch.run(), self._poll())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()  # neither ends by itself, so this raises
 
-        What fails is tried again with back-off. Raises only :exc:`AccessDeniedError`.
+    async def _poll(self) -> None:
+        """Refresh when asked and when the picture is old.
+
+        What fails is tried again with back-off.
         """
         backoff = self._backoff()
         while True:
@@ -173,9 +143,14 @@ class MetadataCache:
             except TimeoutError:
                 pass
             self._asked.clear()
+            if await self._is_told_soon():
+                continue
             try:
                 async with self._refreshing:
+                    before = self.picture.topics
                     await self._refresh(timeout_ms=self._settings.request_timeout_ms)
+                    if self._watch.is_live and _is_news(before, self.picture.topics):
+                        self._watch.move()
             except AccessDeniedError:
                 raise
             except OttlaError:
@@ -196,10 +171,11 @@ class MetadataCache:
         new = set(topics) - self._topics
         if new:
             self._topics |= new
+            self._watch.topics_changed()
             self._asked.set()
 
     def request_refresh(self) -> None:
-        """Ask for a new picture soon, without waiting for it."""
+        """Ask for a new picture, without waiting for it: something is not as this one says."""
         self._asked.set()
 
     async def topic(self, name: str, *, timeout_ms: float) -> TopicLeaders:
@@ -219,6 +195,8 @@ class MetadataCache:
             self._topics.add(name)
             known = self.picture.topics.get(name)
             if known is not None and known.error is None:
+                if is_new:
+                    self._watch.topics_changed()
                 return known
             error = await self._look_up(name, timeout_ms - (_now_ms() - started_ms))
             if error is None:
@@ -260,18 +238,22 @@ class MetadataCache:
         """Ask brokers one after another until one answers; raise the last error if none does."""
         addresses = self.addresses()
         self._turn += 1
+        if self._watch.is_live and self._watch.address in addresses and len(addresses) > 1:
+            addresses.remove(self._watch.address)
+            addresses = [*_rotated(addresses, self._turn), self._watch.address]
+        else:
+            addresses = _rotated(addresses, self._turn)
         deadline_ms = _now_ms() + timeout_ms
         failure: OttlaError | None = None
-        for number in range(len(addresses)):
-            address = addresses[(self._turn + number) % len(addresses)]
+        for number, address in enumerate(addresses):
             # A broker that hangs must leave time to ask the others.
             patience_ms = (deadline_ms - _now_ms()) / (len(addresses) - number)
             try:
-                self.picture = await self._ask(address, timeout_ms=patience_ms)
+                picture = await self._ask(address, timeout_ms=patience_ms)
             except OttlaError as error:
                 failure = error
                 continue
-            self._on_update()
+            self._take(picture)
             return
         assert failure is not None, "there is always a bootstrap address"
         raise failure
@@ -287,21 +269,38 @@ class MetadataCache:
                 address=address,
                 timeout_ms=timeout_ms,
             )
-            return ClusterPicture(
-                described.cluster_id, described.controller_id, _addresses(described.brokers)
-            )
+            return self.picture.with_cluster(described)
         answer = await call(
             cluster.GetMetadata,
             cluster_pb2.GetMetadataRequest(topics=topics, allow_auto_creation=self._create_topics),
             address=address,
             timeout_ms=timeout_ms,
         )
-        return ClusterPicture(
-            answer.cluster_id,
-            answer.controller_id,
-            _addresses(answer.brokers),
-            {topic.name: _leaders(topic) for topic in answer.topics},
+        return self.picture.with_metadata(answer, wanted=self._topics)
+
+    def _watched(self, answer: cluster_pb2.WatchMetadataResponse) -> None:
+        self._take(
+            self.picture.with_metadata(
+                answer.metadata, wanted=self._topics, deleted=answer.deleted_topics
+            )
         )
+
+    def _take(self, picture: ClusterPicture) -> None:
+        self.picture = picture
+        self._told.set()
+        self._on_update()
+
+    async def _is_told_soon(self) -> bool:
+        """Whether the watch tells something new before it would be time to ask."""
+        if not self._watch.is_live:
+            return False
+        self._told.clear()
+        try:
+            async with asyncio.timeout(self._settings.retry_backoff_ms / 1000):
+                await self._told.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _no_brokers(self, error: OttlaError, timeout_ms: int) -> NoBrokersAvailableError:
         tried = ", ".join(str(address) for address in self._bootstrap)
@@ -327,21 +326,16 @@ class MetadataCache:
         return Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
 
 
-def _addresses(brokers: Iterable[cluster_pb2.Broker]) -> dict[int, Address]:
-    # A fenced broker is known, but serves nobody.
-    return {broker.id: Address(broker.host, broker.port) for broker in brokers if not broker.fenced}
+def _rotated(addresses: list[Address], turn: int) -> list[Address]:
+    begin = turn % len(addresses)
+    return addresses[begin:] + addresses[:begin]
 
 
-def _leaders(topic: topics_pb2.DescribeTopicsResponse.Topic) -> TopicLeaders:
-    if topic.error.code:
-        return TopicLeaders((), error_from_message(topic.error))
-    described = sorted(topic.partitions, key=lambda partition: partition.partition)
-    if not described:
-        return TopicLeaders((), LeaderNotAvailableError(f"{topic.name!r} has no partitions yet"))
-    if [partition.partition for partition in described] != list(range(len(described))):
-        return TopicLeaders((), MetadataError(f"the partitions of {topic.name!r} have gaps"))
-    return TopicLeaders(
-        tuple(PartitionLeader(each.leader, each.leader_epoch) for each in described), None
+def _is_news(before: Mapping[str, TopicLeaders], now: Mapping[str, TopicLeaders]) -> bool:
+    """Whether a topic that was known is led by others now."""
+    return any(
+        name in before and before[name].partitions != leaders.partitions
+        for name, leaders in now.items()
     )
 
 

@@ -13,9 +13,9 @@ Order and exactly-once come from four rules (KIP-98 and KIP-360 are the models):
 1. A batch gets its sequence number when it is first sent, and its bytes never change while a
    broker may have it. So a broker that has seen it before answers with its first offset.
 2. At most five batches are in flight, because a broker remembers five. Only one is, until the
-   first of an epoch, or on a new connection, is acknowledged: a broker that knows nothing of
-   this producer accepts any sequence number, so a second batch could overtake a first one that
-   was turned away.
+   first of an epoch, or on a new connection, or by a new leader, is acknowledged: a broker that
+   knows nothing of this producer accepts any sequence number, so a second batch could overtake a
+   first one that was turned away.
 3. Once a batch has to be sent again, nothing is sent until all that is in flight has been
    answered; then the ones to repeat go one at a time, oldest first, and nothing new follows
    until the last is answered: behind a batch that fails again and again, new ones would
@@ -42,6 +42,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ottla.client.cluster_picture import PartitionLeader
 from ottla.client.delivery import Appended, ProducerBatch
 from ottla.client.errors import DeliveryTimeoutError
 from ottla.model.errors import OttlaError, OutOfOrderSequenceError
@@ -72,7 +73,9 @@ class PartitionQueue:
         self.is_offered = False
         """Whether a stream has the queue on its list; kept by the sender."""
         self.retry_at_ms = 0.0
-        """Not to be sent from before; kept by the sender."""
+        """Not to be sent from before, unless a new leader is known; kept by the sender."""
+        self.leader: PartitionLeader | None = None
+        """Who it was last sent to; kept by the sender."""
         self.stream: object = None
         """Where the batches in flight are."""
         self.hindrance: OttlaError | None = None
@@ -88,6 +91,7 @@ class PartitionQueue:
         self._refused_behind_hole: list[ProducerBatch] = []
         self._has_hole = False
         self._is_confirmed = False
+        self._confirming_leader: PartitionLeader | None = None
 
     # --- Filling ------------------------------------------------------------------
 
@@ -135,7 +139,9 @@ class PartitionQueue:
         """
         if stream is not self.stream:
             assert not self._in_flight, "what is under way is settled first"
+        if stream is not self.stream or self.leader != self._confirming_leader:
             self.stream = stream
+            self._confirming_leader = self.leader
             self._is_confirmed = False
 
     @property

@@ -11,6 +11,12 @@ asked for by an earlier fetch, and is dropped; what lies beyond leaves a gap tha
 vouches for (compaction, deleted records). Offsets that go back within an answer, or beyond what is
 committed, are damage: the checksum of a batch does not cover where it belongs.
 
+What was read is committed, and stays: unless a leader was elected that did not have it. Then other
+records have, or will have, the same offsets, and going on as if nothing had happened would hide the
+loss. Each batch names the leader epoch it was appended in, and two logs that agree on the epoch of
+an offset agree on everything before it (KIP-320). So at a new leader reading goes on one record
+early, and the batch that comes with it is compared with the one that was read, and dropped.
+
 Batches stay as they came, compressed perhaps, until records are taken. So memory is bounded by
 what came over the wire, plus one batch a partition.
 """
@@ -22,7 +28,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice, zip_longest
 
+from ottla.client.cluster_picture import PartitionLeader
 from ottla.client.consumer_record import ConsumerRecord
+from ottla.client.errors import LogTruncatedError
 from ottla.client.serialization import DeserializationPlace
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import CorruptMessageError, OttlaError
@@ -45,10 +53,15 @@ class PartitionReader:
         """Why nothing can follow what is in memory, until the application seeks elsewhere."""
         self.is_error_told = False
         """Whether the application has seen ``blocked_by``."""
+        self.leader: PartitionLeader | None = None
+        """Who it is read from, or was last; kept by the fetcher."""
+        self.last_epoch: int | None = None
+        """The leader epoch of the batch before the fetch offset, if that was read."""
         self.high_watermark: int | None = None
         """The end of what is committed, as the broker last said. Exclusive."""
         self.buffered_bytes = 0
         """In memory, as they came."""
+        self._needs_proof = False
         self._settings = settings
         self._batches: deque[tuple[RecordBatch, int]] = deque()
         """Each with the offset that was asked for: batches may begin below it."""
@@ -84,10 +97,12 @@ class PartitionReader:
         self.position = self.fetch_offset = offset
         self.blocked_by = None
         self.drop_buffer()
+        self.leader = None
 
     def jump(self, offset: int) -> None:
         """Fetch from ``offset`` on, after delivering what was fetched so far."""
         self.fetch_offset = offset
+        self._forget_epoch()
         if not self.has_buffered:
             self.position = offset
 
@@ -98,6 +113,7 @@ class PartitionReader:
         self._records = iter(())
         self._current = None
         self.buffered_bytes = 0
+        self._forget_epoch()
 
     @property
     def has_buffered(self) -> bool:
@@ -111,11 +127,32 @@ class PartitionReader:
 
     # --- The broker's side --------------------------------------------------------------
 
+    def move_to(self, leader: PartitionLeader) -> None:
+        """Read from ``leader`` from now on; it has to prove that it has what was read."""
+        if self.last_epoch is not None and leader != self.leader:
+            self._needs_proof = True
+        self.leader = leader
+
+    @property
+    def next_offset(self) -> int | None:
+        """What to ask for: the fetch offset, or the record before it."""
+        if self._needs_proof and self.fetch_offset:
+            return self.fetch_offset - 1
+        return self.fetch_offset
+
+    def give_up_proof(self) -> bool:
+        """Ask for no record before the fetch offset, which may be deleted; return if one was."""
+        asked, self._needs_proof = self._needs_proof, False
+        return asked
+
     def receive(self, content: bytes) -> None:
         """Keep the batches in ``content`` that were asked for.
 
-        Raises :exc:`CorruptMessageError` if something in it is not a whole and sound batch. What
-        was kept of it is good: fetching goes on at ``fetch_offset``.
+        Raises:
+            CorruptMessageError: something in it is not a whole and sound batch.
+            LogTruncatedError: the log does not have any more what was read from it.
+
+        What was kept of it is good: fetching goes on at ``fetch_offset``.
         """
         assert self.fetch_offset is not None, "nothing is fetched without a position"
         batches, error = self._split(content)
@@ -123,6 +160,7 @@ class PartitionReader:
         for batch, following in zip_longest(batches, batches[1:]):
             self._check_place(batch, end_offset, following)
             end_offset = batch.header.next_offset
+            self._check_epoch(batch)
             if end_offset <= self.fetch_offset:
                 continue
             if self._settings.check_crcs and not crc_matches(batch):
@@ -133,6 +171,7 @@ class PartitionReader:
             self._batches.append((batch, self.fetch_offset))
             self.buffered_bytes += len(batch.view)
             self.fetch_offset = end_offset
+            self.last_epoch = batch.header.partition_leader_epoch
         if error is not None:
             raise CorruptMessageError(
                 f"what the broker sent of {self.topic_partition} is not sound after offset "
@@ -177,6 +216,31 @@ class PartitionReader:
                 f"{header.last_offset} where offset {end_offset or asked} should be; "
                 f"{self.high_watermark} is the end of what is committed"
             )
+
+    def _check_epoch(self, batch: RecordBatch) -> None:
+        """Check that the batch with the record before the fetch offset is the one that was read."""
+        header = batch.header
+        assert self.fetch_offset is not None, "nothing is fetched without a position"
+        if header.next_offset < self.fetch_offset:
+            return
+        self._needs_proof = False
+        if self.last_epoch is None:
+            return
+        epoch = header.partition_leader_epoch
+        is_same_place = header.base_offset < self.fetch_offset
+        # Epochs never go back within a log.
+        if epoch < self.last_epoch or (is_same_place and epoch != self.last_epoch):
+            raise LogTruncatedError(
+                f"{self.topic_partition} has lost records below offset {self.fetch_offset} that "
+                f"were read: they were of leader epoch {self.last_epoch}, and there are others "
+                f"now, of epoch {epoch}",
+                topic_partition=self.topic_partition,
+                offset=self.fetch_offset,
+            )
+
+    def _forget_epoch(self) -> None:
+        self.last_epoch = None
+        self._needs_proof = False
 
     def _next_batch(self) -> bool:
         """Begin to decode the next batch; return whether there is one."""

@@ -2,7 +2,8 @@
 
 ``auto_offset_reset`` decides. A position that a broker calls out of range is looked at again
 before it is given up: the complaint may be about an earlier one, which was under way while the
-application sought elsewhere.
+application sought elsewhere. One behind which the log has changed
+(:exc:`~ottla.client.errors.LogTruncatedError`) is given up at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ottla.client.backoff import Backoff
-from ottla.client.errors import NoOffsetError
+from ottla.client.errors import LogTruncatedError, NoOffsetError
 from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.offset_lookup import EARLIEST, LATEST, OffsetFound, OffsetLookup
 from ottla.client.partition_reader import PartitionReader
@@ -52,13 +53,30 @@ class PositionFinder:
         self._found = found
         self._pending: dict[TopicPartition, PartitionReader] = {}
         self._begin: dict[TopicPartition, int] = {}
+        self._lost: dict[TopicPartition, LogTruncatedError] = {}
+        self._unproven: set[TopicPartition] = set()
         self._failing: dict[TopicPartition, tuple[type[OttlaError], float]] = {}
         # With what error, and since when.
         self._asked = asyncio.Event()
 
-    def find(self, reader: PartitionReader, *, begin: int | None = None) -> None:
-        """Look up where ``reader`` is to go on; with ``begin``, there instead of by the policy."""
+    def find(
+        self,
+        reader: PartitionReader,
+        *,
+        begin: int | None = None,
+        lost: LogTruncatedError | None = None,
+        is_unproven: bool = False,
+    ) -> None:
+        """Look up where ``reader`` is to go on; with ``begin``, there instead of by the policy.
+
+        ``lost`` says why it cannot go on where it is, even if there are records. ``is_unproven``:
+        the record before its place is not there, as it should be if it was not deleted.
+        """
         self._pending[reader.topic_partition] = reader
+        if lost is not None:
+            self._lost[reader.topic_partition] = lost
+        if is_unproven:
+            self._unproven.add(reader.topic_partition)
         if begin is not None:
             self._begin[reader.topic_partition] = begin
         self._asked.set()
@@ -67,6 +85,8 @@ class PositionFinder:
         """The application has chosen a position itself."""
         self._pending.pop(reader.topic_partition, None)
         self._begin.pop(reader.topic_partition, None)
+        self._lost.pop(reader.topic_partition, None)
+        self._unproven.discard(reader.topic_partition)
         self._failing.pop(reader.topic_partition, None)
 
     def is_finding(self, reader: PartitionReader) -> bool:
@@ -122,12 +142,15 @@ class PositionFinder:
 
     def _settle(self, reader: PartitionReader, earliest: OffsetFound, latest: OffsetFound) -> None:
         offset = reader.fetch_offset
-        if offset is not None and earliest.offset <= offset <= latest.offset:
+        lost = self._lost.get(reader.topic_partition)
+        if offset is not None and earliest.offset < offset and self._is_unproven(reader):
+            lost = lost or _truncated(reader, earliest.offset, latest.offset)
+        if lost is None and offset is not None and earliest.offset <= offset <= latest.offset:
             self._done(reader)
             return
         begin = self._begin.get(reader.topic_partition)
         if begin is None and self._settings.auto_offset_reset == "none":
-            reader.block(_nowhere_to_go(reader, earliest.offset, latest.offset))
+            reader.block(lost or _nowhere_to_go(reader, earliest.offset, latest.offset))
             self._done(reader)
             return
         if begin is None:
@@ -138,10 +161,18 @@ class PositionFinder:
         else:
             _log.warning(
                 OFFSET_RESET,
-                extra={"partition": str(reader.topic_partition), "from": offset, "to": chosen},
+                extra={
+                    "partition": str(reader.topic_partition),
+                    "from": offset,
+                    "to": chosen,
+                    "reason": str(lost or _nowhere_to_go(reader, earliest.offset, latest.offset)),
+                },
             )
             reader.jump(chosen)
         self._done(reader)
+
+    def _is_unproven(self, reader: PartitionReader) -> bool:
+        return reader.topic_partition in self._unproven
 
     def _done(self, reader: PartitionReader) -> None:
         self.forget(reader)
@@ -149,12 +180,28 @@ class PositionFinder:
 
 
 def _nowhere_to_go(reader: PartitionReader, earliest: int, latest: int) -> OttlaError:
-    there = f"it has records from {earliest} up to but not including {latest}; seek to one of them"
+    there = _what_there_is(earliest, latest)
     if reader.fetch_offset is None:
         return NoOffsetError(
             f"{reader.topic_partition} has no position, and auto_offset_reset is 'none'; {there}"
         )
+    if reader.last_epoch is not None and reader.fetch_offset > latest:
+        return _truncated(reader, earliest, latest)
     return OffsetOutOfRangeError(
         f"offset {reader.fetch_offset} of {reader.topic_partition} does not exist, and "
         f"auto_offset_reset is 'none'; {there}"
     )
+
+
+def _truncated(reader: PartitionReader, earliest: int, latest: int) -> LogTruncatedError:
+    assert reader.fetch_offset is not None, "nothing was read"
+    return LogTruncatedError(
+        f"{reader.topic_partition} has lost records: those below offset {reader.fetch_offset} "
+        f"were read, and are gone; {_what_there_is(earliest, latest)}",
+        topic_partition=reader.topic_partition,
+        offset=reader.fetch_offset,
+    )
+
+
+def _what_there_is(earliest: int, latest: int) -> str:
+    return f"it has records from {earliest} up to but not including {latest}; seek to one of them"

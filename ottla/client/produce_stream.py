@@ -3,7 +3,8 @@
 The broker appends requests in the order sent and answers in that order, so the oldest
 unanswered request is always the one that an answer belongs to. A stream lives until the first
 thing that goes wrong with it as a whole; what was not answered then is of unknown fate, and the
-sender opens another stream.
+sender opens another stream. A partition that has another leader by then can be taken back before:
+whatever this broker still answers for it does not count any more.
 
 Nothing is written ahead: a request is put together from what is ready at the moment when the
 stream can take one. So batches keep filling while the broker, or the network, is busy.
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,12 @@ class SentRequest:
     correlation_id: int
     sent_ms: float
     batches: tuple[tuple[PartitionQueue, ProducerBatch], ...]
+    taken_back: set[PartitionQueue] = field(default_factory=set)
+    """Partitions whose answer does not count."""
+
+    def open_batches(self) -> Iterator[tuple[PartitionQueue, ProducerBatch]]:
+        """Return the batches whose answers count."""
+        return (pair for pair in self.batches if pair[0] not in self.taken_back)
 
 
 class ProduceStream:
@@ -79,6 +86,7 @@ class ProduceStream:
         self.unanswered: deque[SentRequest] = deque()
         self.answered_count = 0
         self.cautious_requests = cautious_requests
+        self.address = connection.address
         self._connection = connection
         self._settings = settings
         self._lock = lock
@@ -93,6 +101,27 @@ class ProduceStream:
         queue.is_offered = True
         self.offered.append(queue)
         self._wake.set()
+
+    def withdraw(self, queue: PartitionQueue) -> None:
+        """Send nothing more of a queue; what is in flight stays."""
+        if queue in self.offered:
+            self.offered.remove(queue)
+            queue.is_offered = False
+
+    def take_back(self, queue: PartitionQueue) -> list[ProducerBatch]:
+        """Return the batches of a queue that are in flight; their answers count no more."""
+        taken = []
+        for sent in self.unanswered:
+            taken += [batch for other, batch in sent.open_batches() if other is queue]
+            sent.taken_back.add(queue)
+        return taken
+
+    def queues(self) -> set[PartitionQueue]:
+        """Return those that are offered, or have something in flight."""
+        queues = set(self.offered)
+        for sent in self.unanswered:
+            queues.update(queue for queue, _ in sent.open_batches())
+        return queues
 
     async def run(self) -> OttlaError:
         """Send and receive until the stream breaks; return why it did."""
@@ -172,6 +201,8 @@ class ProduceStream:
         self.answered_count += 1
         with self._lock:
             for (queue, batch), result in zip(sent.batches, response.partitions, strict=True):
+                if queue in sent.taken_back:
+                    continue
                 if result.error.code:
                     error = error_from_message(result.error)
                     will_repeat = queue.refused(batch, error)

@@ -7,9 +7,12 @@ late, and offer each queue that can send to the stream of its leader.
 
 A queue is not offered
     * while its partition has no known leader: new metadata brings it back;
-    * while it backs off after a failure: a timer brings it back;
+    * while it backs off after a failure: a timer brings it back, or a leader that is newer than
+      the one that failed, whichever comes first;
     * while its batches are in flight on another stream, whose broker led before: the answers, or
-      the end of that stream, bring it back.
+      the end of that stream, bring it back. A broker that hangs gives neither, so they are waited
+      for ``ANSWER_GRACE_MS`` only: then the batches are taken back, and sent again under the
+      same numbers to the leader there is now. It has them already, or the old one's do not count.
 
 Nothing dies in silence: if a task ends in a way that is not foreseen, the producer fails, every
 record on its way with it, and the next call to it raises.
@@ -31,9 +34,18 @@ from ottla.client.metadata import MetadataCache
 from ottla.client.partition_queue import PartitionQueue
 from ottla.client.produce_stream import ProduceStream
 from ottla.client.settings import ProducerSettings
-from ottla.model.errors import OttlaError
+from ottla.model.errors import NotLeaderOrFollowerError, OttlaError
 
 _log = logging.getLogger(__name__)
+
+ANSWER_GRACE_MS: Final = 50
+"""How long a broker that leads no more may take to say so. One that lives does when it hears of it,
+and all that it has not answered by then it never will as a leader. No longer than the settings'
+``retry_backoff_ms``."""
+
+LEADER_BACKOFF_MS: Final = 10
+"""Before the first retry after "not the leader": two brokers hear of an election within a few
+milliseconds of each other, and the client may hear of it in between."""
 
 PRODUCE_STREAM_ENDED: Final = "produce_stream_ended"
 """Log event, with the broker's id and the reason. The batches in flight are sent again."""
@@ -59,6 +71,8 @@ class Sender:
         self._cautious_requests: dict[int, int] = {}
         self._broker_failures: dict[int, int] = {}
         self._leaderless: set[PartitionQueue] = set()
+        self._backing_off: set[PartitionQueue] = set()
+        self._leaving: set[PartitionQueue] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._random = random.SystemRandom()
@@ -108,8 +122,9 @@ class Sender:
                         available=picture.available_partitions(name),
                     )
             waiting, self._leaderless = self._leaderless, set()
-            for queue in waiting:
-                self._route(queue)
+            for queue in [*waiting, *filter(self._has_newer_leader, self._backing_off)]:
+                self._route_now(queue)
+            self._leave_old_leaders()
 
     def fail(self, error: OttlaError) -> None:
         """End the producer because of ``error``: every record on its way fails with it."""
@@ -155,7 +170,53 @@ class Sender:
             stream = self._open_stream(leader.broker_id)
         if queue.in_flight_count and queue.stream is not stream:
             return
+        queue.leader = leader
         stream.offer(queue)
+
+    def _route_now(self, queue: PartitionQueue) -> None:
+        """Route a queue that may be backing off."""
+        queue.retry_at_ms = 0
+        self._backing_off.discard(queue)
+        self._route(queue)
+
+    def _has_newer_leader(self, queue: PartitionQueue) -> bool:
+        """Whether another leader was elected since the queue was last sent from."""
+        picture = self._metadata.picture
+        return picture.newer_leader(queue.topic_partition, queue.leader) is not None
+
+    def _leave_old_leaders(self) -> None:
+        """Take queues from the streams to brokers that lead their partitions no more."""
+        for broker_id, stream in self._streams.items():
+            for queue in stream.queues() - self._leaving:
+                leader = self._metadata.picture.newer_leader(queue.topic_partition, queue.leader)
+                if leader is None or leader.broker_id == broker_id:
+                    continue
+                stream.withdraw(queue)
+                if queue.in_flight_count:
+                    self._leaving.add(queue)
+                    grace_ms = min(ANSWER_GRACE_MS, self._settings.retry_backoff_ms)
+                    self._loop.call_later(grace_ms / 1000, self._leave, queue, stream)
+                else:
+                    self._accumulator.touched.append(queue)
+        if self._accumulator.touched:
+            self.wake()
+
+    def _leave(self, queue: PartitionQueue, stream: ProduceStream) -> None:
+        """Wait no longer for answers of a broker that leads a partition no more."""
+        self._leaving.discard(queue)
+        if self.failure is not None or queue.stream is not stream or not queue.in_flight_count:
+            return
+        with self._accumulator.lock:
+            stream.withdraw(queue)
+            for batch in stream.take_back(queue):
+                queue.lost(
+                    batch,
+                    NotLeaderOrFollowerError(
+                        f"{stream.address} leads {queue.topic_partition} no more, and does not "
+                        "say what became of its batches"
+                    ),
+                )
+            self._route_now(queue)
 
     def _open_stream(self, broker_id: int) -> ProduceStream:
         stream = ProduceStream(
@@ -193,15 +254,16 @@ class Sender:
         queues = set(stream.offered)
         for queue in queues:
             queue.is_offered = False
-        unanswered = [pair for sent in stream.unanswered for pair in sent.batches]
+        unanswered = [pair for sent in stream.unanswered for pair in sent.open_batches()]
+        suspects = sum(len(sent.batches) for sent in stream.unanswered)
         left = stream.cautious_requests
-        if not reason.retriable and len(unanswered) > 1:
+        if not reason.retriable and suspects > 1:
             # One of them was refused; send them one by one to see which.
-            left = len(unanswered)
+            left = suspects
         self._cautious_requests[broker_id] = left
         for queue, batch in unanswered:
             queues.add(queue)
-            if len(unanswered) == 1 and not reason.retriable:
+            if suspects == 1 and not reason.retriable:
                 # The broker refused the one request it had, so it is clear which it means.
                 queue.refused(batch, reason)
             else:
@@ -215,18 +277,26 @@ class Sender:
         if error is None:
             self._route(queue)
             return
+        initial_ms = self._settings.retry_backoff_ms
         if error.refreshes_metadata:
             self._metadata.request_refresh()
-        self._back_off(queue, queue.failures - 1)
+            initial_ms = min(initial_ms, LEADER_BACKOFF_MS)
+        self._back_off(queue, queue.failures - 1, initial_ms)
 
-    def _back_off(self, queue: PartitionQueue, failures: int) -> None:
-        """Route the queue again after a delay."""
+    def _back_off(
+        self, queue: PartitionQueue, failures: int, initial_ms: int | None = None
+    ) -> None:
+        """Route the queue again after a delay, or now if a newer leader is known."""
+        if self._has_newer_leader(queue):
+            self._route_now(queue)
+            return
         delay_ms = backoff_delay_ms(
             max(0, failures),
-            self._settings.retry_backoff_ms,
+            initial_ms or self._settings.retry_backoff_ms,
             self._settings.retry_backoff_max_ms,
             self._random,
         )
+        self._backing_off.add(queue)
         queue.retry_at_ms = self._loop.time() * 1000 + delay_ms
         self._loop.call_later(delay_ms / 1000, self._end_back_off, queue)
 
@@ -235,8 +305,7 @@ class Sender:
         # later time, and a timer of its own.
         if self.failure is None and queue.retry_at_ms <= self._loop.time() * 1000 + 1:
             with self._accumulator.lock:
-                queue.retry_at_ms = 0
-                self._route(queue)
+                self._route_now(queue)
 
     def _set_timer(self, next_ms: float | None) -> None:
         if self._timer is not None:

@@ -1,8 +1,8 @@
-"""The life of a bidirectional stream: read until it breaks, with helper tasks beside it.
+"""The life of a stream of answers: read until it breaks, with helper tasks beside it.
 
-Shared by the producer's and the consumer's streams. A stream lives until the first thing that
-goes wrong with it as a whole, or until its owner gives it up, and then says why. A helper that
-crashes takes the stream down with its own exception: a bug must not look like a broken
+Shared by the producer's, the consumer's and the metadata's streams. A stream lives until the first
+thing that goes wrong with it as a whole, or until its owner gives it up, and then says why. A
+helper that crashes takes the stream down with its own exception: a bug must not look like a broken
 connection.
 """
 
@@ -24,6 +24,9 @@ Response = TypeVar("Response")
 
 if TYPE_CHECKING:
     StreamCall = grpc.aio.StreamStreamCall[Request, Response]
+    Answers = (
+        grpc.aio.StreamStreamCall[Request, Response] | grpc.aio.UnaryStreamCall[Request, Response]
+    )
 
 Helper = Callable[[], Coroutine[Any, Any, None]]
 
@@ -33,7 +36,7 @@ class StreamLife:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._main: asyncio.Task[OttlaError] | None = None
+        self._cancel: Callable[[], object] = _do_nothing
         self._reason: OttlaError | None = None
 
     def is_over(self) -> bool:
@@ -44,12 +47,11 @@ class StreamLife:
         """Give the stream up: :meth:`run` returns ``reason``. The first reason counts."""
         if self._reason is None:
             self._reason = reason
-            if self._main is not None:
-                self._main.cancel()
+            self._cancel()
 
     async def run(
         self,
-        call: StreamCall[Request, Response],
+        call: Answers[Request, Response],
         receive: Callable[[Response], None],
         helpers: tuple[Helper, ...],
     ) -> OttlaError:
@@ -57,28 +59,28 @@ class StreamLife:
         if self.is_over():
             call.cancel()
             return self._why()
-        self._main = asyncio.current_task()
+        self._cancel = call.cancel
         loop = asyncio.get_running_loop()
+        # In a task that nobody cancels but the call itself: while gRPC sends a request, it swallows
+        # the cancellation of whoever waits for it.
+        reader = loop.create_task(self._read(call, receive))
         tasks = [loop.create_task(helper(), name=helper.__qualname__) for helper in helpers]
         for task in tasks:
             task.add_done_callback(self._stop_if_crashed)
         try:
-            return await self._read(call, receive)
-        except asyncio.CancelledError:
-            if not self.is_over():
-                raise
-            return self._why()
+            await asyncio.wait((reader,))
         finally:
             call.cancel()
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait((reader, *tasks))
             for task in tasks:
                 if not task.cancelled():
                     task.result()
+        return self._why() if self.is_over() else reader.result()
 
     async def _read(
-        self, call: StreamCall[Request, Response], receive: Callable[[Response], None]
+        self, call: Answers[Request, Response], receive: Callable[[Response], None]
     ) -> OttlaError:
         try:
             async for response in call:
@@ -94,8 +96,8 @@ class StreamLife:
         return self._reason
 
     def _stop_if_crashed(self, helper: asyncio.Task[None]) -> None:
-        if not helper.cancelled() and helper.exception() is not None and self._main is not None:
-            self._main.cancel()
+        if not helper.cancelled() and helper.exception() is not None:
+            self._cancel()
 
 
 async def write(call: StreamCall[Request, Response], request: Request) -> bool:
@@ -108,3 +110,7 @@ async def write(call: StreamCall[Request, Response], request: Request) -> bool:
     except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
         return False
     return True
+
+
+def _do_nothing() -> None:
+    """There is no call yet."""

@@ -9,13 +9,15 @@ client asked for are none the worse for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
 from ottla.cluster.hosted import HostedPartitions
 from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.metadata_watch import MetadataWatches
 from ottla.cluster.services import (
     BrokerDescription,
+    MetadataChange,
     Result,
     TopicDescription,
     TopicsService,
@@ -44,6 +46,7 @@ class BrokerClusterService:
         auto_create_topics: bool,
     ) -> None:
         self._metadata = metadata
+        self._watches = MetadataWatches(metadata)
         self._topics = topics
         self._hosted = hosted
         self._broker_id = broker_id
@@ -66,6 +69,10 @@ class BrokerClusterService:
             (name, failed.get(name, result))
             for name, result in self._topics.describe_topics(names, include_internal=False)
         ]
+
+    def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
+        check_topic_count(len(names))
+        return self._watches.watch(names)
 
     def offline_partitions(self) -> int:
         offline = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ottla.cluster.controller_driver import ControllerDriver
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import ConfigEntry, ConfigSource, Resource, ResourceType, Result
+from ottla.cluster.submits import Submits
 from ottla.config.broker_config import BrokerConfig, described_settings
 from ottla.config.topic_settings import TOPIC_SETTINGS, effective_value
 from ottla.controller.requests import AlterTopicConfigs, ConfigChange, ConfigChanges, TopicResult
@@ -32,9 +32,7 @@ from ottla.model.limits import (
 class BrokerConfigsService:
     """See :class:`~ottla.cluster.services.ConfigsService`."""
 
-    def __init__(
-        self, controller: ControllerDriver, metadata: MetadataCache, config: BrokerConfig
-    ) -> None:
+    def __init__(self, controller: Submits, metadata: MetadataCache, config: BrokerConfig) -> None:
         self._controller = controller
         self._metadata = metadata
         self._config = config

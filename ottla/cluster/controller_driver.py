@@ -5,10 +5,10 @@ and an old one learns late that it was deposed. So:
 
 1. On becoming leader in a term, propose ``ControllerElected`` with that term. Once it is applied
    here, and the term is still the same, everything before it is applied too: the controller is
-   *active*.
-2. Serve one request at a time, in order of arrival: decide on the present state, propose the
-   entries of the decision one after another, each when the one before it is applied, give the
-   response.
+   *active*. The first one ever gives the cluster its identity before anything else.
+2. Serve one request at a time, in order of arrival but for *urgent* ones, which go first: decide on
+   the present state, propose the entries of the decision one after another, each when the one
+   before it is applied, give the response.
 3. A decision that changes nothing is given after a barrier, so that it is not a deposed
    controller's memory.
 4. An entry whose outcome was not known in time may still be on its way, and would change the state
@@ -23,15 +23,21 @@ and an old one learns late that it was deposed. So:
         └────────────── any other role or term: requests are refused ◄─────────────┘
 
 What happens to a request whose node stops leading: refused if it is certain that nothing of it
-will be applied (``NOT_CONTROLLER``), else its outcome is unknown (``REQUEST_TIMED_OUT``).
+was or will be applied (``NOT_CONTROLLER``), else its outcome is unknown (``REQUEST_TIMED_OUT``).
+
+Requests of other brokers come through :class:`~ottla.cluster.grpc.controller_servicer`, to
+:meth:`ControllerDriver.serve`; those of this one through
+:class:`~ottla.cluster.controller_client.ControllerClient`, which knows whether to come here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol, overload
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from uuid import uuid4
 
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.raft_driver import Proposed
@@ -39,30 +45,15 @@ from ottla.controller.controller import Controller
 from ottla.controller.decisions import Decision
 from ottla.controller.raft.consensus import Outcome, Role, RoleChanged
 from ottla.controller.records import AnswerOutcome, MetadataAnswer, encode_election
-from ottla.controller.requests import (
-    AllocateProducerIds,
-    AlterTopicConfigs,
-    CreatedTopic,
-    CreatePartitions,
-    CreateTopics,
-    DeleteTopics,
-    FenceBroker,
-    ProducerIdBlock,
-    RegisterBroker,
-    Request,
-    SetFeatureLevel,
-    TopicResult,
-    UnfenceBroker,
-)
+from ottla.controller.requests import Asks, EstablishCluster, Request
 from ottla.model.errors import (
     NotControllerError,
     OttlaError,
     RequestTimedOutError,
+    RetriableError,
     ThrottlingQuotaExceededError,
 )
 from ottla.model.ids import (
-    NO_METADATA,
-    BrokerEpoch,
     BrokerId,
     ControllerEpoch,
     MetadataOffset,
@@ -73,6 +64,12 @@ from ottla.model.limits import (
     CONTROLLER_REQUESTS_MAX,
 )
 from ottla.runtime.clock import Clock
+from ottla.storage.uuid_text import uuid_to_text
+
+Answer = TypeVar("Answer")
+
+ActiveListener = Callable[[ControllerEpoch | None], None]
+"""Hears in which epoch this node is the controller now; ``None``: it is not any more."""
 
 _TAKE_OVER_RETRY_S: Final = 0.02
 """One tick of the engine."""
@@ -88,17 +85,23 @@ class Proposer(Protocol):
         """Wait until everything committed before is applied here."""
 
 
+class Served(NamedTuple, Generic[Answer]):
+    """An answer, and where in the metadata log what it is about can be seen."""
+
+    answer: Answer
+    metadata_offset: MetadataOffset
+
+
 @dataclass(slots=True)
 class _Submission:
     request: Request
-    served: asyncio.Future[_Served]
+    served: asyncio.Future[Served[object]]
+    begun: bool = False
+    """From then on it is not certain that nothing was done."""
 
 
-class _Served(NamedTuple):
-    """A response, and where in the metadata log what it is about can be seen."""
-
-    response: object
-    metadata_offset: MetadataOffset
+def _random_cluster_id() -> str:
+    return uuid_to_text(uuid4())
 
 
 class ControllerDriver:
@@ -113,14 +116,22 @@ class ControllerDriver:
         controller: Controller,
         clock: Clock,
         client_id: int,
+        new_cluster_id: Callable[[], str] = _random_cluster_id,
     ) -> None:
-        """Wire it; ``client_id`` is random and names this process in the metadata log."""
+        """Wire it; ``client_id`` is random and names this process in the metadata log.
+
+        ``metadata`` has what is applied, whether or not this broker has carried it out.
+
+        ``new_cluster_id`` is asked once, by the first controller that a cluster has.
+        """
         self._broker_id = broker_id
         self._quorum = quorum
         self._metadata = metadata
         self._controller = controller
         self._clock = clock
         self._client_id = client_id
+        self._new_cluster_id = new_cluster_id
+        self._listeners: list[ActiveListener] = []
         self._next_sequence = 1
         self._role = RoleChanged(Role.FOLLOWER, 0, None)
         self._active_term: int | None = None
@@ -142,6 +153,15 @@ class ControllerDriver:
         """Whether this node is the controller, as far as it knows."""
         return self._leads and self._active_term == self._role.term
 
+    @property
+    def leader(self) -> BrokerId | None:
+        """Who leads the metadata quorum, as far as this node knows; it may be this one."""
+        return self._role.leader
+
+    def subscribe(self, listener: ActiveListener) -> None:
+        """Tell ``listener`` from now on when this node becomes the controller, or ceases to be."""
+        self._listeners.append(listener)
+
     async def wait_active(self) -> None:
         """Wait until this node is the controller; for a broker that is alone in its quorum."""
         while not self.is_active:
@@ -150,33 +170,37 @@ class ControllerDriver:
 
     def role_changed(self, change: RoleChanged) -> None:
         """Hear of the node's role in the quorum."""
+        was_active = self.is_active
         self._role = change
+        if was_active and not self.is_active:
+            self._tell(None)
         if not self._leads:
             self._refuse_all()
         self._woken.set()
 
-    @overload
-    async def submit(
-        self, request: CreateTopics, *, timeout_ms: int
-    ) -> tuple[CreatedTopic, ...]: ...
-    @overload
-    async def submit(
-        self, request: DeleteTopics | CreatePartitions | AlterTopicConfigs, *, timeout_ms: int
-    ) -> tuple[TopicResult, ...]: ...
-    @overload
-    async def submit(self, request: RegisterBroker, *, timeout_ms: int) -> BrokerEpoch: ...
-    @overload
-    async def submit(self, request: AllocateProducerIds, *, timeout_ms: int) -> ProducerIdBlock: ...
-    @overload
-    async def submit(
-        self, request: FenceBroker | UnfenceBroker | SetFeatureLevel, *, timeout_ms: int
-    ) -> None: ...
+    async def submit(self, request: Asks[Answer], *, timeout_ms: int) -> Answer:
+        """Have the controller serve ``request``; return its answer.
 
-    async def submit(self, request: Request, *, timeout_ms: int) -> object:
-        """Have the controller serve ``request``; return its response.
+        By then the change is committed and applied, and in this broker's metadata. Raises what
+        :meth:`serve` raises.
+        """
+        deadline_s = asyncio.get_running_loop().time() + timeout_ms / 1000
+        served = await self.serve(request, timeout_ms=timeout_ms)
+        left_s = deadline_s - asyncio.get_running_loop().time()
+        await self._metadata.wait_for(
+            lambda image: image.metadata_offset >= served.metadata_offset,
+            timeout_ms=max(0, round(left_s * 1000)),
+            what="carrying out the change here",
+        )
+        return served.answer
 
-        By then the change is committed, applied, and carried out by this broker: it is in the
-        metadata cache.
+    async def serve(
+        self, request: Asks[Answer], *, timeout_ms: int, urgent: bool = False
+    ) -> Served[Answer]:
+        """Have the controller serve ``request``; return its answer once it is committed.
+
+        An ``urgent`` one waits only for the one that is being served. This broker may not have
+        carried it out yet.
 
         Raises:
             NotControllerError: another node leads, or nobody; nothing was done.
@@ -190,22 +214,22 @@ class ControllerDriver:
             raise ThrottlingQuotaExceededError(
                 f"{CONTROLLER_REQUESTS_MAX} changes of metadata are waiting already; try again"
             )
-        submission = _Submission(request, asyncio.get_running_loop().create_future())
-        self._submissions.append(submission)
+        submission = _Submission(
+            cast("Request", request), asyncio.get_running_loop().create_future()
+        )
+        if urgent:
+            self._submissions.appendleft(submission)
+        else:
+            self._submissions.append(submission)
         self._woken.set()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
-                served = await submission.served
-                await self._metadata.wait_for(
-                    lambda image: image.metadata_offset >= served.metadata_offset,
-                    timeout_ms=timeout_ms,
-                    what="carrying out the change here",
-                )
+                return cast("Served[Answer]", await submission.served)
         except TimeoutError:
+            doubt = "it may still be" if submission.begun else "nothing was changed"
             raise RequestTimedOutError(
-                f"the change was not made within {timeout_ms} ms; it may still be"
+                f"the change was not made within {timeout_ms} ms; {doubt}"
             ) from None
-        return served.response
 
     async def run(self) -> None:
         """Take over when elected, and serve requests, until cancelled."""
@@ -244,10 +268,27 @@ class ControllerDriver:
                 answer = MetadataAnswer.decode(proposed.answer)
                 if answer.outcome is AnswerOutcome.APPLIED and self._role.term == term:
                     self._active_term = term
+                    await self._establish_cluster()
+                if self.is_active:
                     self._became_active.set()
+                    self._tell(ControllerEpoch(term))
                 return
             # The role change that explains this outcome is on its way to this loop.
             await asyncio.sleep(_TAKE_OVER_RETRY_S)
+
+    async def _establish_cluster(self) -> None:
+        """Give the cluster its identity if it has none; nothing else makes sense before."""
+        while self.is_active and not self._metadata.image.cluster_id:
+            try:
+                await self._decide_and_apply(EstablishCluster(cluster_id=self._new_cluster_id()))
+            except RetriableError:
+                await asyncio.sleep(_TAKE_OVER_RETRY_S)
+            else:
+                return
+
+    def _tell(self, epoch: ControllerEpoch | None) -> None:
+        for listener in self._listeners:
+            listener(epoch)
 
     def _refuse_all(self) -> None:
         while self._submissions:
@@ -264,6 +305,7 @@ class ControllerDriver:
 
     async def _serve(self, submission: _Submission) -> None:
         served = submission.served
+        submission.begun = True
         try:
             result = await self._decide_and_apply(submission.request)
         except OttlaError as error:
@@ -273,12 +315,12 @@ class ControllerDriver:
         if not served.done():
             served.set_result(result)
 
-    async def _decide_and_apply(self, request: Request) -> _Served:
+    async def _decide_and_apply(self, request: Request) -> Served[object]:
         for _ in range(CONTROLLER_DECISIONS_MAX):
             decision = await self._settled_decision(request)
             metadata_offset = await self._apply(decision)
             if metadata_offset is not None:
-                return _Served(decision.response, metadata_offset)
+                return Served(decision.response, metadata_offset)
         raise ThrottlingQuotaExceededError(
             f"the metadata changed {CONTROLLER_DECISIONS_MAX} times between a decision on the "
             "request and its entry in the log; nothing was changed, try again shortly"
@@ -300,11 +342,14 @@ class ControllerDriver:
         self._in_doubt = False
 
     async def _apply(self, decision: Decision[object]) -> MetadataOffset | None:
-        """Propose the entries, and return where the last is; ``None``: the state was another."""
+        """Propose the entries, and return where what was decided can be seen.
+
+        ``None``: the state was another. With no entries it can be seen where the log is now.
+        """
         entries = decision.entries(
             client_id=self._client_id, first_sequence=self._take_sequences(len(decision.steps))
         )
-        metadata_offset = NO_METADATA
+        metadata_offset = self._metadata.image.metadata_offset
         # One at a time. If all were under way at once and something else were applied before the
         # first, the first would be refused, and the second found fit: its base version is the one
         # that the other entry has made.
@@ -313,15 +358,26 @@ class ControllerDriver:
             proposed = await self._quorum.propose(entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS)
             # If it is unknown, we do not lead: our next decision is in another term.
             self._in_doubt = False
-            _check_outcome(proposed)
-            answer = MetadataAnswer.decode(proposed.answer)
-            if answer.outcome is AnswerOutcome.NOT_CONTROLLER:
-                raise self._not_controller()
+            try:
+                answer = self._checked_answer(proposed)
+            except NotControllerError as error:
+                if number == 0:
+                    raise
+                raise RequestTimedOutError(
+                    f"{number} of {len(entries)} parts of the change were made, for {error}"
+                ) from error
             if answer.outcome is AnswerOutcome.CONFLICT:
                 assert number == 0, f"entry {number} of a decision conflicts: {answer}"
                 return None
             metadata_offset = answer.metadata_offset
         return metadata_offset
+
+    def _checked_answer(self, proposed: Proposed) -> MetadataAnswer:
+        _check_outcome(proposed)
+        answer = MetadataAnswer.decode(proposed.answer)
+        if answer.outcome is AnswerOutcome.NOT_CONTROLLER:
+            raise self._not_controller()
+        return answer
 
     def _decide(self, request: Request) -> Decision[object]:
         return self._controller.decide(request, self._clock.wall_ms())

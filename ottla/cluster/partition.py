@@ -24,7 +24,7 @@ A partition lives on the event loop, where every method is atomic. Two things ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -53,6 +53,7 @@ from ottla.replication.leader import (
     LocalDurable,
     PartitionLeader,
     ProposeIsr,
+    ReplicasChanged,
     ServingChanged,
     SettingsChanged,
     Tick,
@@ -63,9 +64,6 @@ from ottla.storage.appending import Appended
 from ottla.storage.log import PartitionLog
 from ottla.storage.log_config import INT64_MAX
 from ottla.storage.removal import RemovedSegments
-
-REPLICA_LAG_TIME_MAX_MS: Final = 30_000
-"""Kafka's ``replica.lag.time.max.ms``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +84,14 @@ class PartitionContext:
     flusher: Flusher
     waiters: Waiters
     clock: Clock
+    replica_lag_time_max_ms: int = 30_000
+    """Kafka's ``replica.lag.time.max.ms``, and its default."""
+    propose_isr: Callable[[Partition, ProposeIsr], None] = lambda _partition, _effect: None
+    """Asks the controller for another in-sync set; answered through :meth:`Partition.step_leader`.
+    """
+    records_changed: Callable[[Partition], None] = lambda _partition: None
+    """Called when a leader has something to send: it appended, more is committed, less is kept; or
+    when it leads no more."""
 
 
 class Partition:
@@ -100,6 +106,8 @@ class Partition:
         "_loop",
         "_replica_count",
         "_settings",
+        "_tick_at_ms",
+        "_tick_timer",
         "flush_requested",
         "log",
         "topic_id",
@@ -133,6 +141,8 @@ class Partition:
         self._leader: PartitionLeader | None = None
         self._replica_count = 0
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._tick_at_ms = 0
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
@@ -155,6 +165,11 @@ class Partition:
     def is_leader(self) -> bool:
         """Whether this broker leads the partition."""
         return self._leader is not None
+
+    @property
+    def is_follower(self) -> bool:
+        """Whether this broker copies the partition from another."""
+        return False
 
     @property
     def leader(self) -> PartitionLeader:
@@ -236,17 +251,19 @@ class Partition:
             high_watermark=self.high_watermark,
             min_insync_replicas=self._settings.min_insync_replicas,
             write_caching=self._settings.log.write_caching,
-            replica_lag_time_max_ms=REPLICA_LAG_TIME_MAX_MS,
+            replica_lag_time_max_ms=self._context.replica_lag_time_max_ms,
             now_ms=self._context.clock.now_ms(),
         )
-        self._step(Tick())
+        self.step_leader(Tick())
         if log.recovery_point < log.log_end_offset:
             self._context.flusher.request(self)
 
     def lead_on(self, image: PartitionImage, *, serving: frozenset[BrokerId]) -> None:
         """Hear from the metadata log while leading on in the same epoch."""
-        self._step(ServingChanged(serving.intersection(image.replicas)))
-        self._step(
+        self._replica_count = len(image.replicas)
+        self.step_leader(ReplicasChanged(frozenset(image.replicas)))
+        self.step_leader(ServingChanged(serving.intersection(image.replicas)))
+        self.step_leader(
             IsrCommitted(
                 isr=frozenset(image.in_sync_replicas), partition_epoch=image.partition_epoch
             )
@@ -256,10 +273,11 @@ class Partition:
         """Lead no more; whoever waits is told ``reason``."""
         self._known_high_watermark = self.high_watermark
         self._leader = None
-        self._stop_flush_timer()
-        waiters = self._context.waiters
-        waiters.commits.fail(self.topic_partition, reason)
-        waiters.reads.fail(self.topic_partition, reason)
+        self._stop_timers()
+        context = self._context
+        context.waiters.commits.fail(self.topic_partition, reason)
+        context.waiters.reads.fail(self.topic_partition, reason)
+        context.records_changed(self)
 
     def reconfigure(self, settings: PartitionSettings) -> None:
         """Work with other settings from now on."""
@@ -267,7 +285,7 @@ class Partition:
         self.log.reconfigure(settings.log)
         if self._leader is None:
             return
-        self._step(
+        self.step_leader(
             SettingsChanged(
                 min_insync_replicas=settings.min_insync_replicas,
                 write_caching=settings.log.write_caching,
@@ -298,7 +316,7 @@ class Partition:
             context.directory.fail(error)
             raise
         if not appended.duplicate:
-            self._step(LocalAppended(self.log.log_end_offset))
+            self.step_leader(LocalAppended(self.log.log_end_offset))
             self._ask_for_flush()
         return appended
 
@@ -319,6 +337,12 @@ class Partition:
             self._flush_timer.cancel()
             self._flush_timer = None
 
+    def _stop_timers(self) -> None:
+        self._stop_flush_timer()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+            self._tick_timer = None
+
     def delete_records_before(self, offset: Offset) -> RemovedSegments:
         """Raise the log start to ``offset``, which is committed; return what is left to remove.
 
@@ -327,10 +351,13 @@ class Partition:
         """
         self._context.directory.check_writable()
         try:
-            return self.log.delete_records_before(offset)
+            removed = self.log.delete_records_before(offset)
         except StorageError as error:
             self._context.directory.fail(error)
             raise
+        if self._leader is not None:
+            self._context.records_changed(self)
+        return removed
 
     # --- The flusher's side ---
 
@@ -344,7 +371,7 @@ class Partition:
         if self.log.recovery_point == self.log.log_end_offset:
             self._stop_flush_timer()
         if self._leader is not None:
-            self._step(LocalDurable(self.log.recovery_point))
+            self.step_leader(LocalDurable(self.log.recovery_point))
 
     def flush_failed(self, error: StorageError) -> None:
         """Stop writes, and tell those who wait for their records to be committed."""
@@ -353,9 +380,21 @@ class Partition:
 
     # --- The leader's state machine ---
 
-    def _step(self, event: Input) -> None:
-        for effect in self.leader.step(event, now_ms=self._context.clock.now_ms()):
+    def step_leader(self, event: Input) -> None:
+        """Hand an input to the leader's state machine, and perform what comes out.
+
+        Raises:
+            NotLeaderOrFollowerError: another broker leads.
+            OttlaError: what :meth:`PartitionLeader.step` raises.
+        """
+        leader = self.leader
+        changed = isinstance(event, LocalAppended)
+        for effect in leader.step(event, now_ms=self._context.clock.now_ms()):
+            changed |= isinstance(effect, AdvanceHighWatermark)
             self._perform(effect)
+        if changed:
+            self._context.records_changed(self)
+        self._tick_by(leader.deadline_ms())
 
     def _perform(self, effect: Effect) -> None:
         match effect:
@@ -364,6 +403,26 @@ class Partition:
                 waiters.commits.advance(self.topic_partition, effect.high_watermark)
                 waiters.reads.advance(self.topic_partition, effect.high_watermark)
             case ProposeIsr():
-                raise AssertionError(f"no replica fetches yet, so nobody joins or leaves: {effect}")
+                self._context.propose_isr(self, effect)
             case _:
                 assert_never(effect)
+
+    def _tick_by(self, deadline_ms: int | None) -> None:
+        """Step a tick at ``deadline_ms``, unless one comes earlier, which then looks again.
+
+        Deadlines mostly move on, with every acknowledgement, and a timer is rarely moved for it.
+        """
+        if deadline_ms is None:
+            return
+        if self._tick_timer is not None:
+            if self._tick_at_ms <= deadline_ms:
+                return
+            self._tick_timer.cancel()
+        self._tick_at_ms = deadline_ms
+        delay_ms = max(1, deadline_ms - self._context.clock.now_ms())
+        self._tick_timer = self._loop.call_later(delay_ms / 1000, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_timer = None
+        if self._leader is not None:
+            self.step_leader(Tick())

@@ -5,7 +5,8 @@ its time. So it has a thread, and everything that the engine is or calls stays o
 
     event loop                         Raft thread
     ----------                         -----------
-    propose(), barrier()          ──►  inbox, a queue of functions
+    propose(), barrier(),         ──►  inbox, a queue of functions
+    receive(), connected() ...
                                        drain it, tick the engine, note what came of it
     the observer has the image,   ◄──  one call_soon_threadsafe for everything noted
     futures are done
@@ -14,7 +15,9 @@ Rules
 -----
 * The image of an entry reaches the observer before the future of its proposal is done, so whoever
   awaits a proposal finds its consequences in the metadata cache.
-* The engine ticks after each drained inbox and at least every ``TICK_INTERVAL_MS``.
+* The engine ticks after each drained inbox and at least every ``TICK_INTERVAL_MS``. Whatever
+  comes wakes it at once; what came meanwhile shares the tick, and so the sync of the disk.
+* What waits of one peer is bounded: :meth:`RaftDriver.receive` refuses more, and the link ends.
 * A failure of the engine ends the thread and comes out of :meth:`RaftDriver.run`, which is a
   supervised task: the broker stops.
 """
@@ -30,9 +33,16 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from ottla.controller.raft.consensus import Consensus, Outcome, RoleChanged
+from ottla.controller.raft.messages import Message, size_bytes
+from ottla.controller.raft.transport import Receiver
 from ottla.model.errors import RequestTimedOutError, ThrottlingQuotaExceededError
+from ottla.model.ids import BrokerId
 from ottla.model.image import ClusterImage
-from ottla.model.limits import METADATA_PROPOSALS_MAX
+from ottla.model.limits import (
+    METADATA_PROPOSALS_MAX,
+    RAFT_WAITING_BYTES_MAX,
+    RAFT_WAITING_MESSAGES_MAX,
+)
 
 TICK_INTERVAL_MS: Final = 20
 """The engine's own bound; a proposal does not wait for it."""
@@ -47,6 +57,10 @@ class Proposed:
 
     outcome: Outcome
     answer: bytes = b""
+
+
+class QuorumNode(Consensus, Receiver, Protocol):
+    """The engine: one node of the quorum, with links to others."""
 
 
 class RaftObserver(Protocol):
@@ -72,13 +86,41 @@ class _Notes:
         return not (self.roles or self.image or self.answers)
 
 
+@dataclass(slots=True)
+class _Arrivals:
+    """What came from one peer: counted up here by the event loop, there by the Raft thread.
+
+    Each number is written by one thread only, so that none needs a lock.
+    """
+
+    messages: int = 0
+    size_bytes: int = 0
+    messages_taken: int = 0
+    bytes_taken: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return (
+            self.messages - self.messages_taken >= RAFT_WAITING_MESSAGES_MAX
+            or self.size_bytes - self.bytes_taken >= RAFT_WAITING_BYTES_MAX
+        )
+
+    def arrived(self, message: Message) -> None:
+        self.messages += 1
+        self.size_bytes += size_bytes(message)
+
+    def taken(self, message: Message) -> None:
+        self.messages_taken += 1
+        self.bytes_taken += size_bytes(message)
+
+
 class RaftDriver:
     """One node of the quorum, as seen from the event loop. Used by one event loop."""
 
     def __init__(
         self,
         *,
-        start_engine: Callable[[], Consensus],
+        start_engine: Callable[[], QuorumNode],
         read_image: Callable[[], ClusterImage],
     ) -> None:
         """Wire a node; ``start_engine`` and ``read_image`` are called on the Raft thread."""
@@ -86,8 +128,9 @@ class RaftDriver:
         self._read_image = read_image
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ottla-raft")
-        self._inbox: queue.SimpleQueue[Callable[[Consensus], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[QuorumNode], None] | None] = queue.SimpleQueue()
         self._waiting: set[asyncio.Future[Proposed]] = set()
+        self._arrivals: dict[BrokerId, _Arrivals] = {}
         self._told: deque[_Notes] = deque()
         self._arrived = asyncio.Event()
         self._ended = False
@@ -98,14 +141,14 @@ class RaftDriver:
 
     # --- The event loop's side ---
 
-    async def start(self) -> Consensus:
+    async def start(self) -> QuorumNode:
         """Open the engine, which recovers its journal; return it for :meth:`run`.
 
         Raises what opening it raises.
         """
         return await self._loop.run_in_executor(self._executor, self._start_engine)
 
-    async def run(self, engine: Consensus, observer: RaftObserver) -> None:
+    async def run(self, engine: QuorumNode, observer: RaftObserver) -> None:
         """Run the node until :meth:`stop`; raises what made the engine fail, if it fails.
 
         Everything the engine has to say is delivered here, in this task, so that what goes wrong
@@ -148,9 +191,37 @@ class RaftDriver:
             lambda engine, answered: engine.barrier(answered), timeout_ms=timeout_ms
         )
 
+    # --- The event loop's side: links ---
+
+    def connected(self, peer: BrokerId, link: int) -> None:
+        """Tell the engine of a new link; see :class:`Receiver`. Numbers of one peer rise."""
+        self._put(lambda engine: engine.connected(peer, link))
+
+    def disconnected(self, peer: BrokerId, link: int) -> None:
+        """Tell the engine that a link has ended."""
+        self._put(lambda engine: engine.disconnected(peer, link))
+
+    def receive(self, peer: BrokerId, link: int, message: Message) -> bool:
+        """Hand a message over; false if too many of this peer wait, and then the link must end."""
+        arrivals = self._arrivals.setdefault(peer, _Arrivals())
+        if arrivals.is_full:
+            return False
+        arrivals.arrived(message)
+
+        def take(engine: QuorumNode) -> None:
+            arrivals.taken(message)
+            engine.receive(peer, link, message)
+
+        self._put(take)
+        return True
+
+    def _put(self, item: Callable[[QuorumNode], None]) -> None:
+        if not self._ended:
+            self._inbox.put(item)
+
     async def _ask(
         self,
-        ask: Callable[[Consensus, Callable[[Outcome, bytes], None]], None],
+        ask: Callable[[QuorumNode, Callable[[Outcome, bytes], None]], None],
         *,
         timeout_ms: int,
     ) -> Proposed:
@@ -184,7 +255,7 @@ class RaftDriver:
 
     # --- The Raft thread's side ---
 
-    def _drive(self, engine: Consensus) -> None:
+    def _drive(self, engine: QuorumNode) -> None:
         self._observe(engine)
         try:
             while self._drain_inbox(engine):
@@ -194,7 +265,7 @@ class RaftDriver:
             engine.close()
             self._observe(engine)
 
-    def _drain_inbox(self, engine: Consensus) -> bool:
+    def _drain_inbox(self, engine: QuorumNode) -> bool:
         """Run what waits in the inbox, or wait one interval for it; false when it says stop."""
         wait_s: float = TICK_INTERVAL_MS / 1000
         # Bounded, so that a flood of proposals cannot keep the engine from ticking.
@@ -209,7 +280,7 @@ class RaftDriver:
             wait_s = 0.0
         return True
 
-    def _observe(self, engine: Consensus) -> None:
+    def _observe(self, engine: QuorumNode) -> None:
         """Note a change of role or image, and send all notes to the event loop at once."""
         role = RoleChanged(engine.role, engine.term, engine.leader)
         if role != self._role:

@@ -105,6 +105,7 @@ class ReplicaManager:
         self._instruments = instruments
         self._log_thread = log_thread
         self._partitions: dict[TopicPartition, Partition] = {}
+        self._by_topic_id: dict[tuple[TopicId, int], Partition] = {}
         self._offline: dict[TopicPartition, StorageError] = {}
         self._settings: dict[TopicId, tuple[Mapping[str, str], PartitionSettings]] = {}
         self._latest: ClusterImage | None = None
@@ -142,6 +143,10 @@ class ReplicaManager:
         if partition is not None and partition.is_leader:
             return partition
         raise self._why_not(topic_partition)
+
+    def by_topic_id(self, topic_id: TopicId, number: int) -> Partition | None:
+        """Return a hosted partition of exactly this topic; ``None`` if there is none."""
+        return self._by_topic_id.get((topic_id, number))
 
     def high_watermarks(self) -> dict[TopicPartition, Offset]:
         """Return what is known to be committed, for the checkpoint and for retention."""
@@ -266,6 +271,7 @@ class ReplicaManager:
             self._offline.pop(topic_partition, None)
             partition = self._partitions.pop(topic_partition, None)
             if partition is not None:
+                self._by_topic_id.pop((partition.topic_id, topic_partition.partition), None)
                 partition.resign(reason)
                 self._settings.pop(partition.topic_id, None)
         # Nobody may flush a log whose directory is not where it was.
@@ -306,7 +312,7 @@ class ReplicaManager:
                 self._offline[topic_partition] = log
                 emit(PARTITION_OFFLINE, partition=topic_partition, reason=str(log))
                 continue
-            self._partitions[topic_partition] = Partition(
+            partition = Partition(
                 topic_partition=topic_partition,
                 topic_id=assigned.topic.topic_id,
                 log=log,
@@ -315,6 +321,8 @@ class ReplicaManager:
                 instruments=self._instruments.topic(topic_partition.topic),
                 known_high_watermark=self._logs.known_high_watermark(topic_partition),
             )
+            self._partitions[topic_partition] = partition
+            self._by_topic_id[partition.topic_id, topic_partition.partition] = partition
         self._follow(image, [assigned.topic_partition for assigned in new])
 
     def _make_logs(
@@ -348,7 +356,9 @@ class ReplicaManager:
 
     def _follow(self, image: ClusterImage, partitions: Sequence[TopicPartition]) -> None:
         """Give these partitions the role and the settings that ``image`` says."""
-        serving = frozenset(b.broker_id for b in image.brokers.values() if not b.fenced)
+        serving = frozenset(
+            b.broker_id for b in image.brokers.values() if not b.fenced and not b.shutting_down
+        )
         me = image.brokers.get(self._broker_id)
         for topic_partition in partitions:
             partition = self._partitions.get(topic_partition)

@@ -3,7 +3,8 @@
 A door (gRPC today, Kafka's protocol next) translates bytes into these values and back, and
 decides nothing. Everything that a request *means* -- defaults, limits, errors, waiting -- is in
 the implementations, one module a service: ``produce.py``, ``fetch.py``, ``fetch_stream.py``,
-``offsets.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``, ``cluster_description.py``.
+``offsets.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``, ``cluster_description.py``,
+``cluster_administration.py``.
 The semantics are those written down in ``proto/ottla/v1/*.proto``.
 
 Two kinds of failure
@@ -17,12 +18,12 @@ Sizes are bytes, times are milliseconds, end offsets are exclusive.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
-from ottla.controller.requests import ConfigChange
+from ottla.controller.requests import ConfigChange, Reassignment
 from ottla.model.errors import OttlaError
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
@@ -385,6 +386,16 @@ class BrokerDescription:
     log_directories: Sequence[LogDirectoryDescription]
 
 
+@dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """What is new in the cluster; the first of a watch is all there is."""
+
+    image: ClusterImage
+    topics: Sequence[tuple[str, Result[TopicDescription]]]
+    """Those that changed. Figures of the moment, such as high watermarks, are not known here."""
+    deleted_topics: Sequence[str]
+
+
 class ClusterService(Protocol):
     """Describes the cluster and this broker."""
 
@@ -397,6 +408,12 @@ class ClusterService(Protocol):
     ) -> list[tuple[str, Result[TopicDescription]]]:
         """Describe the topics named, creating them if that is asked for and allowed; or all."""
 
+    def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
+        """Yield the topics named, or all, and then what changes, without end.
+
+        Raises :exc:`InvalidRequestError` if too many are named.
+        """
+
     def offline_partitions(self) -> int:
         """How many partitions cannot be used.
 
@@ -405,6 +422,58 @@ class ClusterService(Protocol):
 
     def describe_broker(self) -> BrokerDescription:
         """This broker, its directories and the partitions in them."""
+
+
+# --- Administration of the cluster -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumNode:
+    """A voter of the metadata quorum, as the broker asked sees it."""
+
+    broker_id: BrokerId
+    connected: bool
+    """Whether there is a link with it; of itself, true."""
+    offered_directory_id: bytes = b""
+    """Of a voter that lost its data directory and is refused until it is admitted again: the
+    directory that it has now. Empty: it is not refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumDescription:
+    """The metadata quorum, as the broker asked sees it."""
+
+    leader_id: BrokerId
+    """``NO_BROKER`` while there is none, or none is known."""
+    term: int
+    applied_index: int
+    nodes: Sequence[QuorumNode]
+
+
+class AdministrationService(Protocol):
+    """Changes who serves what. What a change may be is the controller's to say."""
+
+    def describe_quorum(self) -> QuorumDescription:
+        """Describe the metadata quorum."""
+
+    async def reassign(
+        self, partitions: Sequence[Reassignment]
+    ) -> list[tuple[TopicPartition, Result[None]]]:
+        """Begin to move each partition to other brokers, or cancel that."""
+
+    async def elect_leaders(
+        self, partitions: Sequence[TopicPartition], *, unclean: bool
+    ) -> list[tuple[TopicPartition, Result[None]]]:
+        """Elect a leader for each partition; none named: for all that need it."""
+
+    async def set_draining(self, broker_id: BrokerId, *, draining: bool) -> None:
+        """Give a broker no new replicas, or let it have some again."""
+
+    async def unregister_broker(self, broker_id: BrokerId) -> None:
+        """Forget a broker."""
+
+    async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
+        """Let a voter vote with another data directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,3 +487,4 @@ class Services:
     topics: TopicsService
     configs: ConfigsService
     cluster: ClusterService
+    administration: AdministrationService

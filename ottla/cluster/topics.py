@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import Container, Sequence
 from typing import Final
 
-from ottla.cluster.controller_driver import ControllerDriver
 from ottla.cluster.hosted import HostedPartitions
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import (
@@ -26,6 +25,7 @@ from ottla.cluster.services import (
     TopicDescription,
     TopicToCreate,
 )
+from ottla.cluster.submits import Submits
 from ottla.controller.requests import (
     CreatedTopic,
     CreatePartitions,
@@ -57,7 +57,7 @@ class BrokerTopicsService:
     """See :class:`~ottla.cluster.services.TopicsService`."""
 
     def __init__(
-        self, controller: ControllerDriver, metadata: MetadataCache, hosted: HostedPartitions
+        self, controller: Submits, metadata: MetadataCache, hosted: HostedPartitions
     ) -> None:
         self._controller = controller
         self._metadata = metadata

@@ -5,6 +5,7 @@ An IPv6 address stands in brackets, because it has colons of its own: ``[::1]:70
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final, NamedTuple
 
@@ -28,6 +29,14 @@ class Address(NamedTuple):
     def is_wildcard(self) -> bool:
         """Whether it means every address of the machine, which nobody can connect *to*."""
         return self.host in _WILDCARDS
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect to it. Of names, only ``localhost`` counts."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -51,13 +51,28 @@ class QuorumConfig:
         """Return who votes, as broker ``node_id`` is told."""
         return frozenset(self.voters) or frozenset({node_id})
 
+    def is_alone(self, node_id: BrokerId) -> bool:
+        """Return whether broker ``node_id`` is the only voter."""
+        return self.ids(node_id) == {node_id}
+
+    def address_of(self, broker_id: BrokerId, registered: Address) -> Address:
+        """Return where other brokers connect to ``broker_id``, whose clients use ``registered``.
+
+        A voter's address is one that brokers reach; what clients are told may be another one, as
+        where the brokers are in containers and the clients are not.
+        """
+        return self.voters.get(broker_id, registered)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationConfig:
-    """How long brokers wait for each other."""
+    """How long brokers wait for each other, and who leads."""
 
     session_timeout_ms: int
     replica_lag_time_max_ms: int
+    balances_leaders: bool
+    """Preferred leaders lead again by themselves."""
+    balance_check_interval_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +93,7 @@ class TlsConfig:
     key: Path | None
     ca: Path | None
     client_certificate_required: bool
+    """Mutual TLS."""
 
     @property
     def enabled(self) -> bool:
@@ -238,6 +254,9 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
         replication=ReplicationConfig(
             session_timeout_ms=reader.number("broker.session.timeout.ms"),
             replica_lag_time_max_ms=reader.number("replica.lag.time.max.ms"),
+            balances_leaders=reader.flag("auto.leader.rebalance.enable"),
+            balance_check_interval_ms=1_000
+            * reader.number("leader.imbalance.check.interval.seconds"),
         ),
         listeners=ListenerConfig(
             grpc=grpc, advertised=reader.address("grpc.advertised"), http=http
@@ -246,7 +265,7 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
             certificate=reader.path("ssl.certificate.location"),
             key=reader.path("ssl.key.location"),
             ca=reader.path("ssl.ca.location"),
-            client_certificate_required=reader.text("ssl.client.auth") == "required",
+            client_certificate_required=_client_certificate_required(reader),
         ),
         topics=TopicDefaults(
             auto_create=reader.flag("auto.create.topics.enable"),
@@ -265,6 +284,11 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
         ),
         values=reader.canonical,
     )
+
+
+def _client_certificate_required(reader: _Reader) -> bool:
+    said = reader.text("ssl.client.auth")
+    return said == "required" if said else bool(reader.text("ssl.ca.location"))
 
 
 _VOTERS: Final = (0, 1, 3, 5)
@@ -321,7 +345,13 @@ def _tls_contradictions(tls: TlsConfig) -> Iterator[_Problem]:
             "ssl.key.location is set and ssl.certificate.location is not: a private key needs "
             "its certificate",
         )
-    if tls.client_certificate_required and not (tls.enabled and tls.ca is not None):
+    if tls.ca is not None and tls.certificate is None and tls.key is None:
+        yield _Problem(
+            "ssl.ca.location",
+            "ssl.ca.location is set and ssl.certificate.location is not: without a certificate and "
+            "its key the broker would serve in plain text",
+        )
+    elif tls.client_certificate_required and not (tls.enabled and tls.ca is not None):
         yield _Problem(
             "ssl.client.auth",
             "ssl.client.auth cannot be 'required' without ssl.certificate.location, "

@@ -169,16 +169,18 @@ _OWN_ROWS: Final = (
         section=Section.TLS,
         kind=FilePath(),
         default="",
-        documentation="PEM file with the certificates of the authorities that clients' "
-        "certificates are checked against.",
+        documentation="PEM file with the certificates of the authorities to trust: clients must "
+        "show a certificate of one of them (mutual TLS), and so must the brokers, which connect to "
+        "each other with `ssl.certificate.location`.",
     ),
     BrokerSetting(
         key="ssl.client.auth",
         section=Section.TLS,
-        kind=Choice(("none", "required")),
-        default="none",
-        documentation="required: only clients with a certificate of `ssl.ca.location` may connect "
-        "(mutual TLS).",
+        kind=Choice(("none", "required"), optional=True),
+        default="",
+        documentation="required: only who has a certificate of `ssl.ca.location` may connect. "
+        "none: anybody may connect over TLS. Not set: required if `ssl.ca.location` is set, none "
+        "if it is not.",
     ),
     BrokerSetting(
         key="auto.create.topics.enable",
@@ -219,6 +221,23 @@ _OWN_ROWS: Final = (
         default="30000",
         documentation="A follower that has not caught up with its leader for this long is not in "
         "sync any more, and writes go on without it.",
+    ),
+    BrokerSetting(
+        key="auto.leader.rebalance.enable",
+        section=Section.REPLICATION,
+        kind=Flag(),
+        default="true",
+        documentation="Whether the controller lets preferred leaders lead again: some seconds "
+        "after a broker has come back and caught up, and at the interval below. What this broker "
+        "has here counts while it is the controller.",
+    ),
+    BrokerSetting(
+        key="leader.imbalance.check.interval.seconds",
+        section=Section.REPLICATION,
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="s"),
+        default="300",
+        documentation="How often the controller looks whether partitions are led by others than "
+        "their preferred leaders.",
     ),
     BrokerSetting(
         key="log.retention.check.interval.ms",

@@ -20,7 +20,7 @@ from ottla.config.settings import SETTINGS, SPELLINGS, UNIT_ROWS
 
 ENVIRONMENT_PREFIX: Final = "OTTLA_"
 
-CLIENT_VARIABLES: Final = frozenset({"OTTLA_BOOTSTRAP", "OTTLA_SSL"})
+CLIENT_VARIABLES: Final = frozenset({"OTTLA_BOOTSTRAP", "OTTLA_CERTS", "OTTLA_SSL"})
 """Variables of the client commands, which a broker's environment may hold as well."""
 
 CONFIG_FILE_BYTES_MAX: Final = 1 << 20
@@ -40,18 +40,20 @@ def load_broker_config(
     file: Path | None,
     environment: Mapping[str, str],
     flags: Sequence[Found],
+    defaults: Sequence[Found] = (),
     data_directory: Path | None = None,
 ) -> BrokerConfig:
     """Read the sources, merge them and check the result.
 
-    A flag that is given twice counts the last time. With ``data_directory``, ``log.dir`` is
-    ``broker-<node.id>`` in it, whatever the sources say.
+    A flag that is given twice counts the last time; ``defaults`` count where nothing else is said.
+    With ``data_directory``, ``log.dir`` is ``broker-<node.id>`` in it, whatever the sources say.
 
     Raises :exc:`~ottla.config.broker_config.BadConfigurationError` with every problem, in any
     source.
     """
     merged = _merge(
         [
+            defaults,
             [] if file is None else _from_file(file),
             list(_from_environment(environment)),
             flags,

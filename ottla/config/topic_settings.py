@@ -285,6 +285,14 @@ _ROWS: Final = (
         "retention can delete it.",
     ),
     TopicSetting(
+        key="unclean.leader.election.enable",
+        type=SettingType.BOOLEAN,
+        default="false",
+        synonym="unclean.leader.election.enable",
+        documentation="true: if no replica that has every acknowledged record is alive, another one "
+        "leads and what it lacks is lost; false: the partition waits for one that has everything.",
+    ),
+    TopicSetting(
         key="write.caching",
         type=SettingType.BOOLEAN,
         default="false",
@@ -321,7 +329,6 @@ _KAFKA_HAS_AND_WE_DO_NOT = frozenset(
         "remote.log.delete.on.disable",
         "remote.storage.enable",
         "segment.jitter.ms",
-        "unclean.leader.election.enable",
     }
 )
 
@@ -380,6 +387,7 @@ class TopicSettings:
     segment_bytes: int
     segment_index_bytes: int
     segment_ms: int
+    unclean_leader_election_enable: bool
     write_caching: bool
 
 

@@ -65,15 +65,18 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words."""
+    """One of a few words; or nothing, if ``optional``."""
 
     words: tuple[str, ...]
+    optional: bool = False
 
     @property
     def takes(self) -> str:
         return f"one of {', '.join(self.words)}"
 
     def canonical(self, text: str) -> str | None:
+        if not text and self.optional:
+            return ""
         return text.lower() if text.lower() in self.words else None
 
 

@@ -18,36 +18,57 @@ it; :mod:`ottla.controller.state_machine` says why.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, assert_never, overload
+from typing import Protocol, TypeVar, assert_never, cast
 
-from ottla.controller.brokers import fence_broker, register_broker, unfence_broker
-from ottla.controller.configs import alter_topic_configs
+from ottla.controller.brokers import (
+    begin_shutdown,
+    fence_broker,
+    register_broker,
+    set_draining,
+    unfence_broker,
+    unregister_broker,
+)
+from ottla.controller.cluster import establish_cluster, readmit_voter
+from ottla.controller.configs import alter_broker_configs, alter_topic_configs
 from ottla.controller.decisions import Decision
 from ottla.controller.features import set_feature_level
+from ottla.controller.in_sync_sets import alter_partitions
+from ottla.controller.leaders import elect_leaders
 from ottla.controller.producer_ids import allocate_producer_ids
+from ottla.controller.reassignments import reassign
 from ottla.controller.requests import (
     AllocateProducerIds,
+    AlterBrokerConfigs,
+    AlterPartitions,
     AlterTopicConfigs,
-    CreatedTopic,
+    Asks,
+    BeginShutdown,
     CreatePartitions,
     CreateTopics,
     DeleteTopics,
+    ElectLeaders,
+    EstablishCluster,
     FenceBroker,
-    ProducerIdBlock,
+    ReadmitVoter,
+    Reassign,
     RegisterBroker,
     Request,
+    SetDraining,
     SetFeatureLevel,
-    TopicResult,
     UnfenceBroker,
+    UnregisterBroker,
 )
 from ottla.controller.state import MetadataState
+from ottla.controller.topic_rules import RuleBook
 from ottla.controller.topics import (
     TopicDefaults,
     create_partitions,
     create_topics,
     delete_topics,
 )
-from ottla.model.ids import BrokerEpoch, TopicId
+from ottla.model.ids import TopicId
+
+Answer = TypeVar("Answer")
 
 
 class StateSource(Protocol):
@@ -76,53 +97,59 @@ class Controller:
     def __repr__(self) -> str:
         return f"<Controller on {self._machine.state!r}>"
 
-    @overload
-    def decide(self, request: CreateTopics, now_ms: int) -> Decision[tuple[CreatedTopic, ...]]: ...
-    @overload
-    def decide(
-        self, request: DeleteTopics | CreatePartitions | AlterTopicConfigs, now_ms: int
-    ) -> Decision[tuple[TopicResult, ...]]: ...
-    @overload
-    def decide(self, request: RegisterBroker, now_ms: int) -> Decision[BrokerEpoch]: ...
-    @overload
-    def decide(self, request: AllocateProducerIds, now_ms: int) -> Decision[ProducerIdBlock]: ...
-    @overload
-    def decide(
-        self, request: FenceBroker | UnfenceBroker | SetFeatureLevel, now_ms: int
-    ) -> Decision[None]: ...
-
     # Nothing that can be asked now depends on the time; every state machine is asked like this.
-    def decide(self, request: Request, now_ms: int) -> Decision[object]:  # noqa: ARG002
+    def decide(self, request: Asks[Answer], now_ms: int) -> Decision[Answer]:  # noqa: ARG002
         """Return what the request leads to in the present state. Reads, and changes nothing.
 
         Raises an :exc:`~ottla.model.errors.OttlaError` if the request as a whole is refused; the
         request's class lists which. One that concerns 10,000 partitions takes some 100 ms.
         """
         state = self._machine.state
-        decision: Decision[object]
+        rules = RuleBook(state.image, self._defaults.broker_configs)
+        decision = self._decide(state, rules, cast("Request", request))
+        # What a kind of request is answered with is said where it is declared.
+        return cast("Decision[Answer]", decision)
+
+    def _decide(  # noqa: C901, PLR0911, PLR0912 - one case a kind of request
+        self, state: MetadataState, rules: RuleBook, request: Request
+    ) -> Decision[object]:
         match request:
             case CreateTopics():
-                decision = create_topics(
+                return create_topics(
                     state, request, defaults=self._defaults, new_topic_id=self._new_topic_id
                 )
             case DeleteTopics():
-                decision = delete_topics(state, request)
+                return delete_topics(state, request)
             case CreatePartitions():
-                decision = create_partitions(state, request)
+                return create_partitions(state, request)
             case AlterTopicConfigs():
-                decision = alter_topic_configs(
-                    state, request, broker_configs=self._defaults.broker_configs
-                )
+                return alter_topic_configs(state, request, rules=rules)
             case RegisterBroker():
-                decision = register_broker(state, request)
+                return register_broker(state, request, rules=rules)
             case FenceBroker():
-                decision = fence_broker(state, request)
+                return fence_broker(state, request, rules=rules)
             case UnfenceBroker():
-                decision = unfence_broker(state, request)
+                return unfence_broker(state, request, rules=rules)
+            case BeginShutdown():
+                return begin_shutdown(state, request, rules=rules)
+            case SetDraining():
+                return set_draining(state, request)
+            case UnregisterBroker():
+                return unregister_broker(state, request)
             case AllocateProducerIds():
-                decision = allocate_producer_ids(state, request)
+                return allocate_producer_ids(state, request)
+            case AlterPartitions():
+                return alter_partitions(state, request, rules=rules)
+            case ElectLeaders():
+                return elect_leaders(state, request, rules=rules)
+            case Reassign():
+                return reassign(state, request, rules=rules)
+            case EstablishCluster():
+                return establish_cluster(state, request)
+            case ReadmitVoter():
+                return readmit_voter(state, request)
+            case AlterBrokerConfigs():
+                return alter_broker_configs(state, request, rules=rules)
             case SetFeatureLevel():
-                decision = set_feature_level(state, request)
-            case _:
-                assert_never(request)
-        return decision
+                return set_feature_level(state, request)
+        assert_never(request)

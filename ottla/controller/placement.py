@@ -2,7 +2,8 @@
 
 Goals, the first outranking the second and so on:
 
-1. No broker twice in a partition, and the first replica, which will lead, serves.
+1. No broker twice in a partition, none that is draining, and the first replica, which will lead,
+   serves. (Here a broker that is stopping in good order does not serve any more.)
 2. The replicas of a partition are in as many racks as possible and, within a rack, on as many
    machines as possible: what fails together should not hold them all. A broker that names no
    rack is in the rack that is its host, so that without any configuration a machine is a rack.
@@ -51,9 +52,12 @@ def place(
     same ``rotation``.
 
     Raises:
-        InvalidReplicationFactorError: below one, above the number of brokers, or no broker serves.
+        InvalidReplicationFactorError: below one, above the number of brokers that do not drain,
+            or none of those serves.
     """
-    ring = _Ring(brokers)
+    registered = list(brokers)
+    ring = _Ring(broker for broker in registered if not broker.draining)
+    draining = len(registered) - len(ring.brokers)
     if replication_factor < 1:
         raise InvalidReplicationFactorError(
             f"a replication factor of {replication_factor} is impossible; it is at least 1"
@@ -61,13 +65,15 @@ def place(
     if replication_factor > len(ring.brokers):
         raise InvalidReplicationFactorError(
             f"a replication factor of {replication_factor} needs as many brokers, and "
-            f"{len(ring.brokers)} are registered; start more or ask for fewer replicas"
+            f"{len(ring.brokers)} are registered"
+            + (f", besides {draining} that are draining" if draining else "")
+            + "; start more or ask for fewer replicas"
         )
-    leaders = [position for position, broker in enumerate(ring.brokers) if not broker.fenced]
+    leaders = [position for position, broker in enumerate(ring.brokers) if _serves(broker)]
     if not leaders:
         raise InvalidReplicationFactorError(
-            f"all {len(ring.brokers)} registered brokers are fenced, so none can lead; try again "
-            "when one has started"
+            f"all {len(ring.brokers)} registered brokers are fenced or stopping, so none can lead; "
+            "try again when one has started"
         )
     placed = []
     for number in partitions:
@@ -123,7 +129,7 @@ class _Choice:
         Where no such broker is left, the one that disturbs it least.
         """
         for position in self._remaining:
-            if not self._ring.brokers[position].fenced and self._keeps_even(position):
+            if _serves(self._ring.brokers[position]) and self._keeps_even(position):
                 return position
         return min(self._remaining, key=self._disturbance)
 
@@ -142,14 +148,18 @@ class _Choice:
 
     def _disturbance(self, position: int) -> tuple[int, int, bool]:
         machine = self._ring.machines[position]
-        fenced = self._ring.brokers[position].fenced
-        return self._in_rack[machine[0]], self._on_machine[machine], fenced
+        idle = not _serves(self._ring.brokers[position])
+        return self._in_rack[machine[0]], self._on_machine[machine], idle
 
     def _take(self, position: int) -> None:
         machine = self._ring.machines[position]
         self._in_rack[machine[0]] += 1
         self._on_machine[machine] += 1
         self._chosen.append(position)
+
+
+def _serves(broker: BrokerImage) -> bool:
+    return not broker.fenced and not broker.shutting_down
 
 
 def _machine(broker: BrokerImage) -> Machine:

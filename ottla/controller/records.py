@@ -38,6 +38,18 @@ NO_BASE_VERSION: Final = 0
 # --- Records --------------------------------------------------------------------
 
 
+def cluster_created(cluster_id: str) -> pb.MetadataRecord:
+    """The cluster has its identity; there is one such record in a log."""
+    return pb.MetadataRecord(cluster_created=pb.ClusterCreated(cluster_id=cluster_id))
+
+
+def voter_admitted(broker_id: BrokerId, directory_id: bytes) -> pb.MetadataRecord:
+    """The voter's memory is in this data directory, and in no other that it may have had."""
+    return pb.MetadataRecord(
+        voter_admitted=pb.VoterAdmitted(broker_id=broker_id, directory_id=directory_id)
+    )
+
+
 def controller_elected(broker_id: BrokerId, epoch: ControllerEpoch) -> pb.MetadataRecord:
     """``broker_id`` is the controller in ``epoch``, the Raft term in which it leads."""
     return pb.MetadataRecord(
@@ -56,6 +68,7 @@ def broker_registered(broker: BrokerImage, *, clean_shutdown: bool) -> pb.Metada
             rack=broker.rack,
             incarnation_id=broker.incarnation_id,
             clean_shutdown=clean_shutdown,
+            directory_id=broker.directory_id,
         )
     )
 
@@ -68,6 +81,34 @@ def broker_fencing_changed(
         broker_fencing_changed=pb.BrokerFencingChanged(
             broker_id=broker_id, broker_epoch=broker_epoch, fenced=fenced
         )
+    )
+
+
+def broker_shutting_down(broker_id: BrokerId, broker_epoch: BrokerEpoch) -> pb.MetadataRecord:
+    """The broker is stopping in good order, until it is fenced or registers again."""
+    return pb.MetadataRecord(
+        broker_shutting_down=pb.BrokerShuttingDown(broker_id=broker_id, broker_epoch=broker_epoch)
+    )
+
+
+def broker_draining_changed(broker_id: BrokerId, *, draining: bool) -> pb.MetadataRecord:
+    """The broker gets no new replicas any more (draining), or may again."""
+    return pb.MetadataRecord(
+        broker_draining_changed=pb.BrokerDrainingChanged(broker_id=broker_id, draining=draining)
+    )
+
+
+def broker_unregistered(broker_id: BrokerId) -> pb.MetadataRecord:
+    """The broker, and its settings, are not part of the cluster any more."""
+    return pb.MetadataRecord(broker_unregistered=pb.BrokerUnregistered(broker_id=broker_id))
+
+
+def broker_config_changed(
+    broker_id: BrokerId | None, key: str, value: str | None
+) -> pb.MetadataRecord:
+    """The setting is ``value`` on one broker, or by default on all; ``None``: not set there."""
+    return pb.MetadataRecord(
+        broker_config_changed=pb.BrokerConfigChanged(broker_id=broker_id, key=key, value=value)
     )
 
 
@@ -90,6 +131,8 @@ def partition_changed(
             leader=partition.leader,
             leader_epoch=partition.leader_epoch,
             partition_epoch=partition.partition_epoch,
+            adding_replicas=partition.adding_replicas,
+            removing_replicas=partition.removing_replicas,
         )
     )
 
@@ -125,8 +168,8 @@ def feature_level(name: str, level: int) -> pb.MetadataRecord:
 # --- And back ---------------------------------------------------------------------
 
 
-def broker_in(record: pb.BrokerRegistered, *, fenced: bool) -> BrokerImage:
-    """Return the broker that the record registers."""
+def broker_in(record: pb.BrokerRegistered) -> BrokerImage:
+    """Return the broker that the record registers: fenced, and nothing else known of it."""
     return BrokerImage(
         broker_id=BrokerId(record.broker_id),
         broker_epoch=BrokerEpoch(record.broker_epoch),
@@ -134,7 +177,8 @@ def broker_in(record: pb.BrokerRegistered, *, fenced: bool) -> BrokerImage:
         grpc_port=record.grpc_port,
         rack=record.rack,
         incarnation_id=record.incarnation_id,
-        fenced=fenced,
+        fenced=True,
+        directory_id=record.directory_id,
     )
 
 
@@ -147,6 +191,8 @@ def partition_in(record: pb.PartitionChanged) -> PartitionImage:
         leader=BrokerId(record.leader),
         leader_epoch=LeaderEpoch(record.leader_epoch),
         partition_epoch=PartitionEpoch(record.partition_epoch),
+        adding_replicas=tuple(map(BrokerId, record.adding_replicas)),
+        removing_replicas=tuple(map(BrokerId, record.removing_replicas)),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from ottla.model.errors import OttlaError
 from ottla.model.ids import (
@@ -25,6 +25,15 @@ from ottla.model.ids import (
     TopicId,
     TopicPartition,
 )
+
+Answer_co = TypeVar("Answer_co", covariant=True)
+
+
+class Asks(Generic[Answer_co]):
+    """A request, by what it is answered with: who submits an ``Asks[int]`` gets an ``int``."""
+
+    __slots__ = ()
+
 
 # --- Topics -----------------------------------------------------------------------
 
@@ -42,7 +51,7 @@ class NewTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateTopics:
+class CreateTopics(Asks["tuple[CreatedTopic, ...]"]):
     """Create topics. Answer: a :class:`CreatedTopic` for each.
 
     Errors of a topic: ``INVALID_TOPIC_EXCEPTION``, ``TOPIC_ALREADY_EXISTS``,
@@ -70,7 +79,7 @@ class CreatedTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteTopics:
+class DeleteTopics(Asks["tuple[TopicResult, ...]"]):
     """Delete topics with their records. Answer: a :class:`TopicResult` for each.
 
     Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_REQUEST``.
@@ -89,7 +98,7 @@ class NewPartitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreatePartitions:
+class CreatePartitions(Asks["tuple[TopicResult, ...]"]):
     """Raise the number of partitions. Answer: a :class:`TopicResult` for each topic.
 
     Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_PARTITIONS``,
@@ -131,7 +140,7 @@ class ConfigChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlterTopicConfigs:
+class AlterTopicConfigs(Asks["tuple[TopicResult, ...]"]):
     """Change some settings of topics and leave the others. Answer: a :class:`TopicResult` each.
 
     Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_CONFIG``, ``INVALID_REQUEST``.
@@ -153,7 +162,7 @@ class TopicResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterBroker:
+class RegisterBroker(Asks[BrokerEpoch]):
     """A broker process has started. Answer: its :data:`~ottla.model.ids.BrokerEpoch`.
 
     Refused: ``INCONSISTENT_CLUSTER_ID``, ``INVALID_REQUEST``.
@@ -178,7 +187,7 @@ class RegisterBroker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FenceBroker:
+class FenceBroker(Asks[None]):
     """A broker serves no more: it left, or is not heard from. Answer: ``None``.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``.
@@ -189,7 +198,7 @@ class FenceBroker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnfenceBroker:
+class UnfenceBroker(Asks[None]):
     """A broker has caught up with the metadata log and can serve. Answer: ``None``.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``.
@@ -200,7 +209,7 @@ class UnfenceBroker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeginShutdown:
+class BeginShutdown(Asks[int]):
     """A broker wants to stop: others are to lead. Answer: how many partitions it still leads.
 
     It leaves the in-sync sets that have other members, too. What it still leads nobody else can.
@@ -213,7 +222,7 @@ class BeginShutdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnregisterBroker:
+class UnregisterBroker(Asks[None]):
     """A fenced broker without replicas is not part of the cluster any more. Answer: ``None``.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``INVALID_REQUEST``.
@@ -223,7 +232,7 @@ class UnregisterBroker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetDraining:
+class SetDraining(Asks[None]):
     """A broker is to get no new replicas, or may again. Answer: ``None``.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``.
@@ -234,7 +243,7 @@ class SetDraining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllocateProducerIds:
+class AllocateProducerIds(Asks["ProducerIdBlock"]):
     """A broker needs producer ids to give away. Answer: a :class:`ProducerIdBlock`.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``.
@@ -274,7 +283,7 @@ class AlterPartition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlterPartitions:
+class AlterPartitions(Asks["tuple[PartitionResult, ...]"]):
     """A leader proposes in-sync sets (KIP-497, KIP-903). Answer: a :class:`PartitionResult` each.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``. Errors of a partition:
@@ -296,7 +305,7 @@ class Reassignment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reassign:
+class Reassign(Asks["tuple[PartitionResult, ...]"]):
     """Move partitions to other brokers, online. Answer: a :class:`PartitionResult` each.
 
     Errors of a partition: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_REPLICA_ASSIGNMENT``,
@@ -307,7 +316,7 @@ class Reassign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ElectLeaders:
+class ElectLeaders(Asks["tuple[PartitionResult, ...]"]):
     """Elect the preferred leaders, or, ``unclean``, any. Answer: a :class:`PartitionResult` each.
 
     Errors of a partition: ``UNKNOWN_TOPIC_OR_PARTITION``, ``ELECTION_NOT_NEEDED``,
@@ -331,14 +340,14 @@ class PartitionResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EstablishCluster:
+class EstablishCluster(Asks[str]):
     """Give the cluster its identity unless it has one. Answer: the cluster id it has then."""
 
     cluster_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadmitVoter:
+class ReadmitVoter(Asks[None]):
     """A voter has lost its data directory and may vote again with another. Answer: ``None``.
 
     Safe once this is committed by a majority to which the voter does not belong: it is refused
@@ -350,7 +359,7 @@ class ReadmitVoter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlterBrokerConfigs:
+class AlterBrokerConfigs(Asks[tuple[TopicResult, ...]]):
     """Change settings of brokers while they run. Answer: a :class:`TopicResult` each.
 
     The name of a resource is a broker id in decimal, or empty for the default of all brokers.
@@ -362,7 +371,7 @@ class AlterBrokerConfigs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetFeatureLevel:
+class SetFeatureLevel(Asks[None]):
     """Allow the log to hold what a level of a feature brings. Answer: ``None``.
 
     Refused: ``INVALID_REQUEST``, also for a level below the present one.

@@ -3,8 +3,8 @@
 The bytes are *canonical*. Replicas that applied the same entries write equal snapshots, so
 comparing two files is enough to know whether two nodes agree, and a snapshot that was restored
 and taken again is the same. Nothing here may depend on the order in which things happened to be
-created or on the hash of anything: brokers go by id, topics and settings by name, partitions by
-number.
+created or on the hash of anything: voters and brokers go by id, topics and settings by name,
+partitions by number.
 
 Counters that no record can rebuild -- the version, the answers that retries get -- are fields of
 the snapshot itself.
@@ -21,7 +21,7 @@ from ottla.controller import records
 from ottla.controller.answers import RecentAnswers
 from ottla.controller.state import FIRST_PRODUCER_ID, MetadataState, Replay
 from ottla.model.ids import NO_BROKER, NO_CONTROLLER_EPOCH, BrokerEpoch, MetadataOffset
-from ottla.model.image import TopicImage
+from ottla.model.image import BrokerImage, TopicImage
 from ottla.v1 import metadata_record_pb2 as pb
 
 
@@ -47,7 +47,7 @@ def encode_snapshot(state: MetadataState, answers: RecentAnswers) -> bytes:
 
 
 def decode_snapshot(content: bytes, *, empty: MetadataState) -> Restored:
-    """Read what :func:`encode_snapshot` wrote, into a state that knows the cluster's id only.
+    """Read what :func:`encode_snapshot` wrote, into a state before the first entry.
 
     Snapshots are checked for damage below this layer, so content that does not decode, or holds
     what this version does not know, is an :exc:`AssertionError`.
@@ -73,6 +73,8 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
     for name in sorted(state.feature_levels):
         yield records.feature_level(name, state.feature_levels[name])
     image = state.image
+    if image.cluster_id:
+        yield records.cluster_created(image.cluster_id)
     if image.controller_epoch != NO_CONTROLLER_EPOCH:
         yield records.controller_elected(image.controller_id, image.controller_epoch)
     if state.next_producer_id != FIRST_PRODUCER_ID:
@@ -80,13 +82,27 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
         yield records.producer_ids_allocated(
             NO_BROKER, BrokerEpoch(-1), next_producer_id=state.next_producer_id
         )
+    for broker_id in sorted(image.voters):
+        yield records.voter_admitted(broker_id, image.voters[broker_id])
     for broker_id in sorted(image.brokers):
-        broker = image.brokers[broker_id]
-        yield records.broker_registered(broker, clean_shutdown=False)
-        if not broker.fenced:
-            yield records.broker_fencing_changed(broker_id, broker.broker_epoch, fenced=False)
+        yield from _broker_records(image.brokers[broker_id])
+    for owner in sorted(image.broker_configs, key=lambda owner: (owner is not None, owner)):
+        configs = image.broker_configs[owner]
+        for key in sorted(configs):
+            yield records.broker_config_changed(owner, key, configs[key])
     for name in sorted(image.topics):
         yield from _topic_records(image.topics[name])
+
+
+def _broker_records(broker: BrokerImage) -> Iterator[pb.MetadataRecord]:
+    broker_id, broker_epoch = broker.broker_id, broker.broker_epoch
+    yield records.broker_registered(broker, clean_shutdown=False)
+    if not broker.fenced:
+        yield records.broker_fencing_changed(broker_id, broker_epoch, fenced=False)
+    if broker.shutting_down:
+        yield records.broker_shutting_down(broker_id, broker_epoch)
+    if broker.draining:
+        yield records.broker_draining_changed(broker_id, draining=True)
 
 
 def _topic_records(topic: TopicImage) -> Iterator[pb.MetadataRecord]:

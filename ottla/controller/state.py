@@ -58,7 +58,7 @@ class MetadataState:
 
     @property
     def unfenced_brokers(self) -> frozenset[BrokerId]:
-        """The brokers that serve."""
+        """The brokers that serve, those that are stopping in good order among them."""
         return frozenset(b.broker_id for b in self.image.brokers.values() if not b.fenced)
 
 
@@ -83,10 +83,19 @@ class Replay:
         self._features = state.feature_levels
         self._next_producer_id = state.next_producer_id
         self._controller = (state.image.controller_id, state.image.controller_epoch)
+        self._cluster_id = state.image.cluster_id
+        self._voters = state.image.voters
+        self._broker_configs = state.image.broker_configs
         self._replay_by_kind: dict[str, Callable[[pb.MetadataRecord], None]] = {
+            "cluster_created": self._cluster_created,
             "controller_elected": self._controller_elected,
+            "voter_admitted": self._voter_admitted,
             "broker_registered": self._broker_registered,
             "broker_fencing_changed": self._broker_fencing_changed,
+            "broker_shutting_down": self._broker_shutting_down,
+            "broker_draining_changed": self._broker_draining_changed,
+            "broker_unregistered": self._broker_unregistered,
+            "broker_config_changed": self._broker_config_changed,
             "topic_created": self._topic_created,
             "partition_changed": self._partition_changed,
             "topic_config_changed": self._topic_config_changed,
@@ -107,12 +116,15 @@ class Replay:
         controller_id, controller_epoch = self._controller
         image = replace(
             self._image,
+            cluster_id=self._cluster_id,
             metadata_offset=metadata_offset,
             controller_id=controller_id,
             controller_epoch=controller_epoch,
             brokers=self._image.brokers if self._brokers is None else self._brokers,
             topics=topics,
             topic_names=topic_names,
+            voters=self._voters,
+            broker_configs=self._broker_configs,
         )
         return MetadataState(
             image=image,
@@ -122,6 +134,17 @@ class Replay:
         )
 
     # --- One method a kind of record ---
+
+    def _cluster_created(self, whole: pb.MetadataRecord) -> None:
+        record = whole.cluster_created
+        assert record.cluster_id, record
+        assert self._cluster_id in ("", record.cluster_id), (record, self._cluster_id)
+        self._cluster_id = record.cluster_id
+
+    def _voter_admitted(self, whole: pb.MetadataRecord) -> None:
+        record = whole.voter_admitted
+        assert record.directory_id, record
+        self._voters = {**self._voters, BrokerId(record.broker_id): record.directory_id}
 
     def _controller_elected(self, whole: pb.MetadataRecord) -> None:
         record = whole.controller_elected
@@ -142,17 +165,54 @@ class Replay:
             record,
             known,
         )
-        # An amended registration (new address, same process) leaves the broker as it is.
-        fenced = known.fenced if known is not None and same_life else True
-        self._writable_brokers()[broker_id] = broker_in(record, fenced=fenced)
+        broker = broker_in(record)
+        if known is not None:
+            broker = replace(broker, draining=known.draining)
+        if known is not None and same_life:
+            # An amended registration (new address, same process) leaves the broker as it is.
+            broker = replace(broker, fenced=known.fenced, shutting_down=known.shutting_down)
+        self._writable_brokers()[broker_id] = broker
 
     def _broker_fencing_changed(self, whole: pb.MetadataRecord) -> None:
         record = whole.broker_fencing_changed
-        brokers = self._writable_brokers()
-        broker = brokers.get(BrokerId(record.broker_id))
-        assert broker is not None, record
-        assert broker.broker_epoch == record.broker_epoch, (record, broker)
-        brokers[broker.broker_id] = replace(broker, fenced=record.fenced)
+        broker = self._broker(record.broker_id, record.broker_epoch)
+        # Whoever is fenced has stopped, in good order or not.
+        shutting_down = broker.shutting_down and not record.fenced
+        self._writable_brokers()[broker.broker_id] = replace(
+            broker, fenced=record.fenced, shutting_down=shutting_down
+        )
+
+    def _broker_shutting_down(self, whole: pb.MetadataRecord) -> None:
+        record = whole.broker_shutting_down
+        broker = self._broker(record.broker_id, record.broker_epoch)
+        assert not broker.fenced, (record, broker)
+        self._writable_brokers()[broker.broker_id] = replace(broker, shutting_down=True)
+
+    def _broker_draining_changed(self, whole: pb.MetadataRecord) -> None:
+        record = whole.broker_draining_changed
+        broker = self._broker(record.broker_id)
+        self._writable_brokers()[broker.broker_id] = replace(broker, draining=record.draining)
+
+    def _broker_unregistered(self, whole: pb.MetadataRecord) -> None:
+        broker = self._broker(whole.broker_unregistered.broker_id)
+        assert broker.fenced, broker
+        del self._writable_brokers()[broker.broker_id]
+        self._broker_configs = {
+            owner: configs
+            for owner, configs in self._broker_configs.items()
+            if owner != broker.broker_id
+        }
+
+    def _broker_config_changed(self, whole: pb.MetadataRecord) -> None:
+        record = whole.broker_config_changed
+        owner = BrokerId(record.broker_id) if record.HasField("broker_id") else None
+        configs = dict(self._broker_configs.get(owner, {}))
+        if record.HasField("value"):
+            configs[record.key] = record.value
+        else:
+            configs.pop(record.key, None)
+        others = {other: of for other, of in self._broker_configs.items() if other != owner}
+        self._broker_configs = {**others, owner: configs} if configs else others
 
     def _topic_created(self, whole: pb.MetadataRecord) -> None:
         record = whole.topic_created
@@ -174,7 +234,8 @@ class Replay:
             return
         before = partitions[record.partition]
         assert partition.partition_epoch > before.partition_epoch, (record, before)
-        assert partition.leader_epoch >= before.leader_epoch, (record, before)
+        new_reign = partition.leader != before.leader
+        assert partition.leader_epoch >= before.leader_epoch + new_reign, (record, before)
         partitions[record.partition] = partition
 
     def _topic_config_changed(self, whole: pb.MetadataRecord) -> None:
@@ -205,6 +266,14 @@ class Replay:
         self._features = {**self._features, record.name: record.level}
 
     # --- Copies, made when first needed ---
+
+    def _broker(self, number: int, broker_epoch: int | None = None) -> BrokerImage:
+        """Return the broker that a record is about, in the life that it names."""
+        brokers = self._image.brokers if self._brokers is None else self._brokers
+        broker = brokers.get(BrokerId(number))
+        assert broker is not None, number
+        assert broker_epoch in (None, broker.broker_epoch), (broker_epoch, broker)
+        return broker
 
     def _writable_brokers(self) -> dict[BrokerId, BrokerImage]:
         if self._brokers is None:
@@ -264,3 +333,6 @@ def _check_partition(partition: PartitionImage) -> None:
     assert in_sync | eligible <= replicas, partition
     assert not in_sync & eligible, partition
     assert partition.leader == NO_BROKER or partition.leader in in_sync, partition
+    adding, removing = set(partition.adding_replicas), set(partition.removing_replicas)
+    assert adding | removing <= replicas, partition
+    assert not adding & removing, partition

@@ -52,8 +52,11 @@ from ottla.v1 import metadata_record_pb2 as pb
 class MetadataStateMachine:
     """The replicated state of one cluster."""
 
-    def __init__(self, *, cluster_id: str) -> None:
-        """Begin before the first entry of the log of cluster ``cluster_id``."""
+    def __init__(self, *, cluster_id: str = "") -> None:
+        """Begin before the first entry of the log.
+
+        The log itself says which cluster's it is; ``cluster_id``, if given, is what it must say.
+        """
         self._empty = MetadataState(image=ClusterImage(cluster_id=cluster_id))
         self._state = self._empty
         self._answers = RecentAnswers()

@@ -15,6 +15,7 @@ from typing import Final
 from ottla.config.topic_settings import canonical_values
 from ottla.controller import records
 from ottla.controller.decisions import STEP_BYTES_MAX, Decision, Step, decided, step_bytes
+from ottla.controller.elections import available_brokers
 from ottla.controller.placement import place
 from ottla.controller.requests import (
     CreatedTopic,
@@ -228,7 +229,8 @@ def _add_partitions(state: MetadataState, topic: TopicImage, partitions: int) ->
             f"raised, and {partitions} is not more"
         )
     _check_partitions(topic.name, partitions)
-    replication_factor = len(topic.partitions[0].replicas)
+    first = topic.partitions[0]
+    replication_factor = len(first.replicas) - len(first.adding_replicas)
     numbers = range(present, partitions)
     step = tuple(_new_partitions(state, topic.topic_id, numbers, replication_factor))
     _check_step(topic.name, step)
@@ -245,18 +247,18 @@ def _new_partitions(
         # The id is random, so topics of few partitions begin at different brokers.
         rotation=topic_id.int,
     )
-    serving = state.unfenced_brokers
+    electable = available_brokers(state.image).electable
     for number, replicas in zip(numbers, placed, strict=True):
-        yield records.partition_changed(topic_id, number, _new_partition(replicas, serving))
+        yield records.partition_changed(topic_id, number, _new_partition(replicas, electable))
 
 
 def _new_partition(
-    replicas: tuple[BrokerId, ...], serving: AbstractSet[BrokerId]
+    replicas: tuple[BrokerId, ...], electable: AbstractSet[BrokerId]
 ) -> PartitionImage:
-    """Return a partition without records: every replica that serves is in sync at once."""
+    """Return a partition without records: every replica that may lead is in sync at once."""
     return PartitionImage(
         replicas=replicas,
-        in_sync_replicas=tuple(replica for replica in replicas if replica in serving),
+        in_sync_replicas=tuple(replica for replica in replicas if replica in electable),
         eligible_leader_replicas=(),
         leader=replicas[0],
         leader_epoch=_FIRST_LEADER_EPOCH,

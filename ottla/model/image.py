@@ -66,6 +66,14 @@ class PartitionImage:
     removing_replicas: tuple[BrokerId, ...] = ()
     """Those of ``replicas`` that go once the ones above are in sync."""
 
+    def min_insync_needed(self, min_insync_replicas: int) -> int:
+        """Return how many in-sync replicas commit a record, where the topic asks for so many.
+
+        A partition of fewer replicas needs all of them; those that a reassignment is only
+        bringing do not count as its replicas yet.
+        """
+        return min(min_insync_replicas, len(self.replicas) - len(self.adding_replicas))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicImage:

@@ -51,6 +51,14 @@ GRPC_KEEPALIVE_INTERVAL_MS: Final = 30_000
 GRPC_KEEPALIVE_TIMEOUT_MS: Final = 10_000
 """A peer that vanished without a word is gone after both."""
 
+GRPC_CLIENT_PING_INTERVAL_MIN_MS: Final = 1_000
+"""A client that asks more often whether a connection still lives is cut off. Pings are answered
+without Python, and twice as often as our clients send them."""
+
+METADATA_WATCH_INTERVAL_MS: Final = 20
+"""Between two messages of one watch of the metadata. A client can use a new leader as soon as it
+hears of it; fifty times a second is often enough for what only passes."""
+
 WAITERS_MAX: Final = 100_000
 """Requests that wait in one broker for an offset or a deadline; some 100 MB with their futures."""
 
@@ -142,12 +150,21 @@ METADATA_SNAPSHOT_CHUNK_BYTES: Final = 1 * MIB
 RAFT_OUTBOX_MESSAGES_MAX: Final = 1_000
 """Messages that wait for the journal to be synced; at the bound it is synced at once."""
 
+RAFT_WAITING_MESSAGES_MAX: Final = 10_000
+RAFT_WAITING_BYTES_MAX: Final = 32 * MIB
+"""Messages of one link that wait to be sent, or to be taken by the engine of the receiver. Twice
+the bytes that a leader has under way to one peer; a peer that is as far behind as that is better
+off with a new link, which begins where it stands."""
+
 RAFT_TICK_PASSES_MAX: Final = 8
 """How often one tick of the Raft engine starts over because answering proposed something new."""
 
 METADATA_BATCHES_REMEMBERED: Final = 1_000
 """Whose answers a retry gets again. A proposer retries within seconds and has few under way; one
 entry takes some 50 bytes of every snapshot."""
+
+CLUSTER_ID_CHARACTERS_MAX: Final = 100
+"""A UUID in any spelling, and a name that somebody chose."""
 
 BROKERS_MAX: Final = 1_000
 """Registered with one cluster. Placement looks at every broker for every replica at worst."""
@@ -209,3 +226,43 @@ trip and a sync, so that it can join under load; short for a producer if it dies
 ISR_RETRY_BACKOFF_MS: Final = 200
 """Before a refused change of an in-sync set is proposed again. A broker that is being unfenced, a
 usual reason, takes about as long."""
+
+FOLLOW_MESSAGE_BYTES_MAX: Final = 1 * MIB
+"""Batches in one message to a follower, unless a single one is larger: it is copied on the event
+loop, and what is appended meanwhile waits for the next message."""
+
+FOLLOW_TURN_BYTES_MIN: Final = 64 * KIB
+"""Of one partition in one message if many have something to send: enough to read efficiently."""
+
+FOLLOW_PARTITIONS_PER_MESSAGE_MAX: Final = 256
+"""In one message to a follower: some milliseconds of the event loop if all of them are read."""
+
+FOLLOW_COLD_READS_MAX: Final = 2
+"""Reads from the disk for one follower at a time: one more than it takes to keep the link busy."""
+
+FOLLOW_ANSWERS_MAX: Final = LOGS_PER_DIRECTORY_MAX
+"""Refusals that wait for a follower to read them: one for each partition that it may ask for."""
+
+ISR_CHANGES_PER_REQUEST_MAX: Final = 1_000
+"""In-sync sets proposed to the controller at once; each takes some 60 bytes and 20 microseconds."""
+
+FOLLOWER_BACKOFF_MIN_MS: Final = 50
+FOLLOWER_BACKOFF_MAX_MS: Final = 1_000
+"""Before a follower asks a leader again that refused it, doubling. A leader hears of its election
+within milliseconds of its followers."""
+
+FOLLOW_CREDIT_BYTES: Final = 16 * MIB
+"""Batches that a leader may have under way to one follower: two of the largest messages, and some
+milliseconds of a fast network. They are appended as they come, so that more would bring nothing."""
+
+FOLLOW_ALIVE_INTERVAL_MS: Final = 1_000
+"""Between two signs of life of a follower; a leader gives up one that it has not heard of for
+``replica.lag.time.max.ms``, thirty times as long."""
+
+FOLLOW_REDIAL_MIN_MS: Final = 50
+FOLLOW_REDIAL_MAX_MS: Final = 1_000
+"""Before a leader that ended the call is called again, doubling. While it cannot be reached at all,
+the connection sees to that."""
+
+LOGS_CUT_AT_ONCE_MAX: Final = 64
+"""Logs cut in one go on the log thread, before those who wait for it hear of it."""

@@ -30,12 +30,17 @@ it go back. If the leader is the whole in-sync set, that takes one sync of its l
 Who is in sync
 --------------
 A follower acknowledges by fetching: a fetch *at* offset ``n`` proves that it holds every record
-below ``n``. It *was caught up at* time ``t`` if it now holds every record that we held at ``t``.
+below ``n``. (What is pushed to it as it is appended it acknowledges the same way; see
+:mod:`ottla.cluster.follower_streams`.)
+It *was caught up at* time ``t`` if it now holds every record that we held at ``t``.
 (Comparing with our present end instead would evict a healthy follower of a busy partition, which
 is always a little behind.) Who has not been caught up for ``replica.lag.time.max.ms`` is to leave
 the set; who serves, and holds all that is or may prove to be committed, is to join it. The
 controller decides (it alone can order changes of the set and elections); until it has, the larger
 set counts. Who left the set, or ceased to serve, is unknown to us until it fetches again.
+
+A reassignment brings and removes followers while we lead. One that is brought joins as any other
+does. One that is removed counts for as long as the in-sync set that we know to be committed has it.
 
 Rules for the driver
 --------------------
@@ -46,7 +51,10 @@ Rules for the driver
    again, with the same content; it says "refused" only when no copy of it can be applied any more.
 3. A follower's log was compared with ours, by leader epochs, before its fetch gets here.
 4. A follower fetches again after a second or so, also when there is nothing new: it is how we know
-   that it lives.
+   that it lives. Nobody fetches in its place: whoever pushes to it steps ``FollowerFetched`` when
+   it has heard from it, and not because it has sent something.
+5. News of the partition are stepped as ``ReplicasChanged``, ``ServingChanged``, ``IsrCommitted``,
+   in this order: the last one has the epoch on which the leader proposes again.
 """
 
 from __future__ import annotations
@@ -112,6 +120,13 @@ class IsrRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicasChanged:
+    """The metadata log says who replicates the partition now; we still do."""
+
+    replicas: frozenset[BrokerId]
+
+
+@dataclass(frozen=True, slots=True)
 class ServingChanged:
     """The metadata log says which replicas are on brokers that are not fenced."""
 
@@ -137,6 +152,7 @@ Input = (
     | FollowerFetched
     | IsrCommitted
     | IsrRefused
+    | ReplicasChanged
     | ServingChanged
     | SettingsChanged
     | Tick
@@ -231,7 +247,7 @@ class PartitionLeader:
         self._log_end_offset = log_end_offset
         self._durable_end_offset = durable_end_offset
         self._high_watermark = high_watermark
-        self._replica_count = len(replicas)
+        self._replicas = replicas
         self._min_insync_replicas = min_insync_replicas
         self._write_caching = write_caching
         self._lag_time_max_ms = replica_lag_time_max_ms
@@ -268,6 +284,11 @@ class PartitionLeader:
         return self._leader_epoch
 
     @property
+    def partition_epoch(self) -> PartitionEpoch:
+        """Of the latest news of the partition; a proposal made in an earlier one is settled."""
+        return self._partition_epoch
+
+    @property
     def isr(self) -> frozenset[BrokerId]:
         """The in-sync set that the controller last committed."""
         return self._isr
@@ -295,7 +316,7 @@ class PartitionLeader:
         """Raise :exc:`NotEnoughReplicasError` if a write with ``acks`` must not begin."""
         if acks == ACKS_ALL and self.is_under_min_insync:
             raise NotEnoughReplicasError(
-                f"{len(self._isr)} of {self._replica_count} replicas are in sync "
+                f"{len(self._isr)} of {len(self._replicas)} replicas are in sync "
                 f"({_listed(self._isr)}), and min.insync.replicas asks for "
                 f"{self._min_insync_needed}; try again when more are"
             )
@@ -356,6 +377,8 @@ class PartitionLeader:
                 self._on_isr_committed(event, now_ms)
             case IsrRefused():
                 self._on_isr_refused(event, now_ms)
+            case ReplicasChanged():
+                self._on_replicas_changed(event)
             case ServingChanged():
                 self._on_serving_changed(event)
             case SettingsChanged():
@@ -389,9 +412,10 @@ class PartitionLeader:
                 f"{self._leader_epoch}; ask again"
             )
         follower = self._followers.get(event.replica)
-        if follower is None:
+        if follower is None or event.replica not in self._replicas:
+            followers = self._replicas - {self._broker.broker_id}
             raise NotLeaderOrFollowerError(
-                f"{event}, but the followers of this partition are {_listed(self._followers)}"
+                f"{event}, but the followers of this partition are {_listed(followers)}"
             )
         if event.broker_epoch < follower.broker_epoch:
             raise StaleBrokerEpochError(
@@ -423,12 +447,27 @@ class PartitionLeader:
         # Ours bears an earlier epoch: it has been committed just now, or it never will be.
         self._proposed_isr = None
         self._retry_at_ms = None
+        self._forget_removed()
 
     def _on_isr_refused(self, event: IsrRefused, now_ms: int) -> None:
         if self._proposed_isr is None or event.number != self._proposals:
             return  # The metadata log has overtaken the answer.
         self._proposed_isr = None
         self._retry_at_ms = now_ms + ISR_RETRY_BACKOFF_MS
+        self._forget_removed()
+
+    def _on_replicas_changed(self, event: ReplicasChanged) -> None:
+        assert self._broker.broker_id in event.replicas, "a leader replicates what it leads"
+        self._replicas = event.replicas
+        for replica in sorted(event.replicas - self._followers.keys() - {self._broker.broker_id}):
+            self._followers[replica] = FollowerProgress(caught_up_at_ms=None)
+        self._forget_removed()
+
+    def _forget_removed(self) -> None:
+        """Let go of the followers that were removed, and that no in-sync set has any more."""
+        known = self._replicas | self._isr | (self._proposed_isr or frozenset())
+        for replica in [replica for replica in self._followers if replica not in known]:
+            del self._followers[replica]
 
     def _on_serving_changed(self, event: ServingChanged) -> None:
         self._serving = event.serving
@@ -440,7 +479,7 @@ class PartitionLeader:
 
     @property
     def _min_insync_needed(self) -> int:
-        return min(self._min_insync_replicas, self._replica_count)
+        return min(self._min_insync_replicas, len(self._replicas))
 
     def _end_holds(self, now_ms: int) -> None:
         """Wait no more for those that caught up, and then were not heard of."""
@@ -471,7 +510,10 @@ class PartitionLeader:
             return True
         if self._proposed_isr is not None and replica in self._proposed_isr:
             return True
-        return replica in self._serving and follower.caught_up_at_ms is not None
+        return self._may_join(replica) and follower.caught_up_at_ms is not None
+
+    def _may_join(self, replica: BrokerId) -> bool:
+        return replica in self._serving and replica in self._replicas
 
     def _propose_isr(self, now_ms: int) -> list[Effect]:
         if self._proposed_isr is not None:
@@ -509,7 +551,7 @@ class PartitionLeader:
         # committed: otherwise electing it would lose some.
         end = follower.end_offset
         return (
-            replica in self._serving
+            self._may_join(replica)
             and end is not None
             and end >= max(self._high_watermark, self._epoch_start_offset)
         )

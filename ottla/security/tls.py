@@ -64,6 +64,17 @@ def channel_credentials(
     )
 
 
+def peer_credentials(*, certificate: Path, key: Path, ca: Path | None) -> grpc.ChannelCredentials:
+    """Return what a broker needs to connect to the other brokers of its cluster over TLS.
+
+    It shows its own certificate, the one that it serves with, and trusts the authorities that it
+    has clients checked against; without any, those that gRPC brings along.
+
+    Raises :exc:`InvalidConfigError`. Reads files: may wait for the disk.
+    """
+    return channel_credentials(ca=ca, certificate=certificate, key=key)
+
+
 def _checked_authorities(ca: Path) -> bytes:
     content = _read(ca, "certificates of authorities")
     try:

@@ -1,1 +1,1 @@
-"""The seeded world: simulated ends of the ports, fault schedules, checkers."""
+"""The seeded world: simulated ends of the ports, whole clusters in them, faults, checkers."""

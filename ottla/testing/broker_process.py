@@ -1,9 +1,9 @@
 """A real broker in a process of its own: start it, kill it, start it again.
 
-The process is ``python -m ottla up`` with the interpreter that runs the caller, so what
-is tested is what a user starts. It counts as started when it prints its ready line, and
-never before; a process that ends or stays silent instead is reported with what it wrote
-to its standard error.
+The process is ``python -m ottla up --brokers 1`` with the interpreter that runs the caller, or
+``python -m ottla broker`` for one of several, so what is tested is what a user starts. It counts
+as started when it prints its ready line, and never before; a process that ends or stays silent
+instead is reported with what it wrote to its standard error.
 
 Faults are signals: :meth:`BrokerProcess.kill` is ``kill -9``, :meth:`BrokerProcess.pause`
 is ``SIGSTOP``. The ports stay the same from one start to the next, so that clients find
@@ -48,8 +48,9 @@ class BrokerProcess:
     """``None`` starts an ephemeral broker."""
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
+    subcommand: Sequence[str] = ("up", "--brokers", "1")
     arguments: Sequence[str] = ()
-    """Further arguments of ``ottla up``."""
+    """Further arguments of it."""
     environment: dict[str, str] = field(default_factory=dict)
     start_timeout_s: float = 20.0
     """Generous: a busy machine is not a broken broker."""
@@ -86,12 +87,18 @@ class BrokerProcess:
 
     def start(self) -> Self:
         """Start the process and wait for its ready line; :exc:`BrokerDidNotStartError`."""
+        self.launch()
+        self.wait_ready()
+        return self
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
         assert self._process is None, "already running"
         where = ["--ephemeral"] if self.data_directory is None else ["--data", self.data_directory]
         command = [
-            sys.executable, "-m", "ottla", "up", "--json",
-            "--grpc-port", str(self.grpc_port),
-            "--http-port", str(self.http_port),
+            sys.executable, "-m", "ottla", *self.subcommand, "--json",
+            "--set", f"grpc.listen=127.0.0.1:{self.grpc_port}",
+            "--set", f"http.listen=127.0.0.1:{self.http_port}",
             *where, *self.arguments,
         ]  # fmt: skip
         if self._stderr is None:
@@ -103,18 +110,32 @@ class BrokerProcess:
             stderr=self._stderr,  # a file: a pipe that nobody reads would fill up and block
             env={**os.environ, **self.environment},
         )
+
+    def wait_ready(self) -> None:
+        """Wait for the ready line of a launched process; :exc:`BrokerDidNotStartError`."""
         try:
             self._ready = self._wait_ready(time.monotonic() + self.start_timeout_s)
         except BaseException:
-            self._leave()
+            self.leave()
             raise
-        return self
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was launched, and not stopped or killed here since."""
+        return self._process is not None
 
     def stop(self, *, timeout_s: float = 20.0) -> int:
         """Ask the broker to stop (``SIGTERM``) and return its exit status."""
-        process = self._running()
-        process.terminate()
-        return self._reap(process, timeout_s)
+        self.terminate()
+        return self.wait_stopped(timeout_s=timeout_s)
+
+    def terminate(self) -> None:
+        """Ask the broker to stop (``SIGTERM``), and wait for nothing."""
+        self._running().terminate()
+
+    def wait_stopped(self, *, timeout_s: float = 20.0) -> int:
+        """Wait until the process has ended and return its exit status."""
+        return self._reap(self._running(), timeout_s)
 
     def interrupt(self, *, timeout_s: float = 20.0) -> int:
         """Do what Ctrl-C does and return the exit status."""
@@ -145,9 +166,10 @@ class BrokerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Kill it if it runs, and forget what it said. It can be started again."""
         self.kill()
         if self._stderr is not None:
             self._stderr.close()

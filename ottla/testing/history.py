@@ -76,6 +76,17 @@ class History:
         times = self.acknowledged_at_s
         return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
+    def longest_silence_after_s(self, moment_s: float) -> float:
+        """Return the longest time without an acknowledgement that began after ``moment_s``."""
+        return max(
+            (
+                later - max(earlier, moment_s)
+                for earlier, later in pairwise(self.acknowledged_at_s)
+                if later > moment_s
+            ),
+            default=0.0,
+        )
+
     def silence_after_s(self, moment_s: float) -> float | None:
         """Return how long after ``moment_s`` the next acknowledgement came; ``None``: never."""
         later = [at for at in self.acknowledged_at_s if at > moment_s]

@@ -18,17 +18,21 @@ class SessionHeartbeat(_message.Message):
     def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class SessionAnswer(_message.Message):
-    __slots__ = ("controller_epoch", "metadata_offset", "fenced")
+    __slots__ = ("controller_epoch", "metadata_offset", "fenced", "error", "controller_id")
     CONTROLLER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     FENCED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_ID_FIELD_NUMBER: _ClassVar[int]
     controller_epoch: int
     metadata_offset: int
     fenced: bool
-    def __init__(self, controller_epoch: _Optional[int] = ..., metadata_offset: _Optional[int] = ..., fenced: _Optional[bool] = ...) -> None: ...
+    error: _types_pb2.Error
+    controller_id: int
+    def __init__(self, controller_epoch: _Optional[int] = ..., metadata_offset: _Optional[int] = ..., fenced: _Optional[bool] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., controller_id: _Optional[int] = ...) -> None: ...
 
 class ControllerRequest(_message.Message):
-    __slots__ = ("timeout_ms", "create_topics", "delete_topics", "create_partitions", "alter_topic_configs", "alter_broker_configs", "register_broker", "fence_broker", "unfence_broker", "begin_shutdown", "unregister_broker", "allocate_producer_ids", "set_feature_level", "alter_partitions", "reassign", "elect_leaders", "set_draining", "readmit_voter")
+    __slots__ = ("timeout_ms", "sender_id", "create_topics", "delete_topics", "create_partitions", "alter_topic_configs", "alter_broker_configs", "register_broker", "fence_broker", "unfence_broker", "begin_shutdown", "unregister_broker", "allocate_producer_ids", "set_feature_level", "alter_partitions", "reassign", "elect_leaders", "set_draining", "readmit_voter", "establish_cluster")
     class CreateTopics(_message.Message):
         __slots__ = ("topics", "validate_only")
         class NewTopic(_message.Message):
@@ -180,7 +184,7 @@ class ControllerRequest(_message.Message):
         partitions: _containers.RepeatedCompositeFieldContainer[ControllerRequest.Reassign.Partition]
         def __init__(self, partitions: _Optional[_Iterable[_Union[ControllerRequest.Reassign.Partition, _Mapping]]] = ...) -> None: ...
     class ElectLeaders(_message.Message):
-        __slots__ = ("partitions", "unclean")
+        __slots__ = ("partitions", "unclean", "all")
         class Partition(_message.Message):
             __slots__ = ("topic", "partition")
             TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -190,9 +194,11 @@ class ControllerRequest(_message.Message):
             def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ...) -> None: ...
         PARTITIONS_FIELD_NUMBER: _ClassVar[int]
         UNCLEAN_FIELD_NUMBER: _ClassVar[int]
+        ALL_FIELD_NUMBER: _ClassVar[int]
         partitions: _containers.RepeatedCompositeFieldContainer[ControllerRequest.ElectLeaders.Partition]
         unclean: bool
-        def __init__(self, partitions: _Optional[_Iterable[_Union[ControllerRequest.ElectLeaders.Partition, _Mapping]]] = ..., unclean: _Optional[bool] = ...) -> None: ...
+        all: bool
+        def __init__(self, partitions: _Optional[_Iterable[_Union[ControllerRequest.ElectLeaders.Partition, _Mapping]]] = ..., unclean: _Optional[bool] = ..., all: _Optional[bool] = ...) -> None: ...
     class SetDraining(_message.Message):
         __slots__ = ("broker_id", "draining")
         BROKER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -207,7 +213,13 @@ class ControllerRequest(_message.Message):
         broker_id: int
         directory_id: bytes
         def __init__(self, broker_id: _Optional[int] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+    class EstablishCluster(_message.Message):
+        __slots__ = ("cluster_id",)
+        CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+        cluster_id: str
+        def __init__(self, cluster_id: _Optional[str] = ...) -> None: ...
     TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    SENDER_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TOPICS_FIELD_NUMBER: _ClassVar[int]
     DELETE_TOPICS_FIELD_NUMBER: _ClassVar[int]
     CREATE_PARTITIONS_FIELD_NUMBER: _ClassVar[int]
@@ -225,7 +237,9 @@ class ControllerRequest(_message.Message):
     ELECT_LEADERS_FIELD_NUMBER: _ClassVar[int]
     SET_DRAINING_FIELD_NUMBER: _ClassVar[int]
     READMIT_VOTER_FIELD_NUMBER: _ClassVar[int]
+    ESTABLISH_CLUSTER_FIELD_NUMBER: _ClassVar[int]
     timeout_ms: int
+    sender_id: int
     create_topics: ControllerRequest.CreateTopics
     delete_topics: ControllerRequest.DeleteTopics
     create_partitions: ControllerRequest.CreatePartitions
@@ -243,12 +257,13 @@ class ControllerRequest(_message.Message):
     elect_leaders: ControllerRequest.ElectLeaders
     set_draining: ControllerRequest.SetDraining
     readmit_voter: ControllerRequest.ReadmitVoter
-    def __init__(self, timeout_ms: _Optional[int] = ..., create_topics: _Optional[_Union[ControllerRequest.CreateTopics, _Mapping]] = ..., delete_topics: _Optional[_Union[ControllerRequest.DeleteTopics, _Mapping]] = ..., create_partitions: _Optional[_Union[ControllerRequest.CreatePartitions, _Mapping]] = ..., alter_topic_configs: _Optional[_Union[ControllerRequest.AlterConfigs, _Mapping]] = ..., alter_broker_configs: _Optional[_Union[ControllerRequest.AlterConfigs, _Mapping]] = ..., register_broker: _Optional[_Union[ControllerRequest.RegisterBroker, _Mapping]] = ..., fence_broker: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., unfence_broker: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., begin_shutdown: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., unregister_broker: _Optional[_Union[ControllerRequest.UnregisterBroker, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., set_feature_level: _Optional[_Union[ControllerRequest.SetFeatureLevel, _Mapping]] = ..., alter_partitions: _Optional[_Union[ControllerRequest.AlterPartitions, _Mapping]] = ..., reassign: _Optional[_Union[ControllerRequest.Reassign, _Mapping]] = ..., elect_leaders: _Optional[_Union[ControllerRequest.ElectLeaders, _Mapping]] = ..., set_draining: _Optional[_Union[ControllerRequest.SetDraining, _Mapping]] = ..., readmit_voter: _Optional[_Union[ControllerRequest.ReadmitVoter, _Mapping]] = ...) -> None: ...
+    establish_cluster: ControllerRequest.EstablishCluster
+    def __init__(self, timeout_ms: _Optional[int] = ..., sender_id: _Optional[int] = ..., create_topics: _Optional[_Union[ControllerRequest.CreateTopics, _Mapping]] = ..., delete_topics: _Optional[_Union[ControllerRequest.DeleteTopics, _Mapping]] = ..., create_partitions: _Optional[_Union[ControllerRequest.CreatePartitions, _Mapping]] = ..., alter_topic_configs: _Optional[_Union[ControllerRequest.AlterConfigs, _Mapping]] = ..., alter_broker_configs: _Optional[_Union[ControllerRequest.AlterConfigs, _Mapping]] = ..., register_broker: _Optional[_Union[ControllerRequest.RegisterBroker, _Mapping]] = ..., fence_broker: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., unfence_broker: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., begin_shutdown: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., unregister_broker: _Optional[_Union[ControllerRequest.UnregisterBroker, _Mapping]] = ..., allocate_producer_ids: _Optional[_Union[ControllerRequest.BrokerLife, _Mapping]] = ..., set_feature_level: _Optional[_Union[ControllerRequest.SetFeatureLevel, _Mapping]] = ..., alter_partitions: _Optional[_Union[ControllerRequest.AlterPartitions, _Mapping]] = ..., reassign: _Optional[_Union[ControllerRequest.Reassign, _Mapping]] = ..., elect_leaders: _Optional[_Union[ControllerRequest.ElectLeaders, _Mapping]] = ..., set_draining: _Optional[_Union[ControllerRequest.SetDraining, _Mapping]] = ..., readmit_voter: _Optional[_Union[ControllerRequest.ReadmitVoter, _Mapping]] = ..., establish_cluster: _Optional[_Union[ControllerRequest.EstablishCluster, _Mapping]] = ...) -> None: ...
 
 class ControllerResponse(_message.Message):
-    __slots__ = ("metadata_offset", "results", "broker_epoch", "first_producer_id", "producer_id_count", "partitions_led")
+    __slots__ = ("metadata_offset", "results", "broker_epoch", "first_producer_id", "producer_id_count", "partitions_led", "cluster_id", "error", "controller_id")
     class Result(_message.Message):
-        __slots__ = ("name", "error", "topic_id", "partitions", "replication_factor", "configs")
+        __slots__ = ("name", "error", "topic_id", "partitions", "replication_factor", "configs", "partition")
         class ConfigsEntry(_message.Message):
             __slots__ = ("key", "value")
             KEY_FIELD_NUMBER: _ClassVar[int]
@@ -262,23 +277,31 @@ class ControllerResponse(_message.Message):
         PARTITIONS_FIELD_NUMBER: _ClassVar[int]
         REPLICATION_FACTOR_FIELD_NUMBER: _ClassVar[int]
         CONFIGS_FIELD_NUMBER: _ClassVar[int]
+        PARTITION_FIELD_NUMBER: _ClassVar[int]
         name: str
         error: _types_pb2.Error
         topic_id: bytes
         partitions: int
         replication_factor: int
         configs: _containers.ScalarMap[str, str]
-        def __init__(self, name: _Optional[str] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., topic_id: _Optional[bytes] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., configs: _Optional[_Mapping[str, str]] = ...) -> None: ...
+        partition: int
+        def __init__(self, name: _Optional[str] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., topic_id: _Optional[bytes] = ..., partitions: _Optional[int] = ..., replication_factor: _Optional[int] = ..., configs: _Optional[_Mapping[str, str]] = ..., partition: _Optional[int] = ...) -> None: ...
     METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     FIRST_PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_ID_COUNT_FIELD_NUMBER: _ClassVar[int]
     PARTITIONS_LED_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_ID_FIELD_NUMBER: _ClassVar[int]
     metadata_offset: int
     results: _containers.RepeatedCompositeFieldContainer[ControllerResponse.Result]
     broker_epoch: int
     first_producer_id: int
     producer_id_count: int
     partitions_led: int
-    def __init__(self, metadata_offset: _Optional[int] = ..., results: _Optional[_Iterable[_Union[ControllerResponse.Result, _Mapping]]] = ..., broker_epoch: _Optional[int] = ..., first_producer_id: _Optional[int] = ..., producer_id_count: _Optional[int] = ..., partitions_led: _Optional[int] = ...) -> None: ...
+    cluster_id: str
+    error: _types_pb2.Error
+    controller_id: int
+    def __init__(self, metadata_offset: _Optional[int] = ..., results: _Optional[_Iterable[_Union[ControllerResponse.Result, _Mapping]]] = ..., broker_epoch: _Optional[int] = ..., first_producer_id: _Optional[int] = ..., producer_id_count: _Optional[int] = ..., partitions_led: _Optional[int] = ..., cluster_id: _Optional[str] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., controller_id: _Optional[int] = ...) -> None: ...

@@ -50,7 +50,8 @@ class ControllerServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Submit(self, request, context):
-        """Have the controller serve one request; NOT_CONTROLLER names the broker to ask instead, if known.
+        """Have the controller serve one request. A refusal is part of the answer; a call that ends with
+        another status than OK leaves unknown whether the request was served.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,9 @@ class ControllerStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ControllerAsyncStub: ...
     Submit: _grpc.UnaryUnaryMultiCallable[_controller_pb2.ControllerRequest, _controller_pb2.ControllerResponse]
-    """Have the controller serve one request; NOT_CONTROLLER names the broker to ask instead, if known."""
+    """Have the controller serve one request. A refusal is part of the answer; a call that ends with
+    another status than OK leaves unknown whether the request was served.
+    """
     Session: _grpc.StreamStreamMultiCallable[_controller_pb2.SessionHeartbeat, _controller_pb2.SessionAnswer]
     """A broker's session: it says at intervals that it lives; the controller answers each with what it
     knows of the broker. The end of the call is a sign of the broker's death, which the controller
@@ -43,7 +45,9 @@ class ControllerStub:
 class ControllerAsyncStub(ControllerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Submit: _aio.UnaryUnaryMultiCallable[_controller_pb2.ControllerRequest, _controller_pb2.ControllerResponse]  # type: ignore[assignment]
-    """Have the controller serve one request; NOT_CONTROLLER names the broker to ask instead, if known."""
+    """Have the controller serve one request. A refusal is part of the answer; a call that ends with
+    another status than OK leaves unknown whether the request was served.
+    """
     Session: _aio.StreamStreamMultiCallable[_controller_pb2.SessionHeartbeat, _controller_pb2.SessionAnswer]  # type: ignore[assignment]
     """A broker's session: it says at intervals that it lives; the controller answers each with what it
     knows of the broker. The end of the call is a sign of the broker's death, which the controller
@@ -57,7 +61,9 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _controller_pb2.ControllerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_controller_pb2.ControllerResponse, _abc.Awaitable[_controller_pb2.ControllerResponse]]:
-        """Have the controller serve one request; NOT_CONTROLLER names the broker to ask instead, if known."""
+        """Have the controller serve one request. A refusal is part of the answer; a call that ends with
+        another status than OK leaves unknown whether the request was served.
+        """
 
     @_abc_1.abstractmethod
     def Session(

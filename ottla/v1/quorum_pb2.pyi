@@ -1,3 +1,4 @@
+from ottla.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class QuorumFrame(_message.Message):
-    __slots__ = ("hello", "vote_request", "vote_response", "append_request", "append_response", "snapshot_chunk", "snapshot_response")
+    __slots__ = ("hello", "vote_request", "vote_response", "append_request", "append_response", "snapshot_chunk", "snapshot_response", "refusal", "accepted")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     VOTE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     VOTE_RESPONSE_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +16,8 @@ class QuorumFrame(_message.Message):
     APPEND_RESPONSE_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_CHUNK_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     hello: QuorumHello
     vote_request: VoteRequest
     vote_response: VoteResponse
@@ -22,7 +25,13 @@ class QuorumFrame(_message.Message):
     append_response: AppendResponse
     snapshot_chunk: SnapshotChunk
     snapshot_response: SnapshotResponse
-    def __init__(self, hello: _Optional[_Union[QuorumHello, _Mapping]] = ..., vote_request: _Optional[_Union[VoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[VoteResponse, _Mapping]] = ..., append_request: _Optional[_Union[AppendRequest, _Mapping]] = ..., append_response: _Optional[_Union[AppendResponse, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., snapshot_response: _Optional[_Union[SnapshotResponse, _Mapping]] = ...) -> None: ...
+    refusal: _types_pb2.Error
+    accepted: QuorumAccepted
+    def __init__(self, hello: _Optional[_Union[QuorumHello, _Mapping]] = ..., vote_request: _Optional[_Union[VoteRequest, _Mapping]] = ..., vote_response: _Optional[_Union[VoteResponse, _Mapping]] = ..., append_request: _Optional[_Union[AppendRequest, _Mapping]] = ..., append_response: _Optional[_Union[AppendResponse, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., snapshot_response: _Optional[_Union[SnapshotResponse, _Mapping]] = ..., refusal: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., accepted: _Optional[_Union[QuorumAccepted, _Mapping]] = ...) -> None: ...
+
+class QuorumAccepted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class QuorumHello(_message.Message):
     __slots__ = ("node_id", "peer_id", "cluster_id", "voters", "directory_id", "incarnation_id")

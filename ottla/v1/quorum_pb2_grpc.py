@@ -45,8 +45,9 @@ class QuorumServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Link(self, request_iterator, context):
-        """One link between two nodes. The first frame of each side is a Hello; every later one is a
-        message. The end of the call, in whatever way, is the end of the link.
+        """One link between two nodes. The first frame of each side is a Hello, the second an Accepted or
+        a Refusal, which ends the link; every later one is a message. The end of the call, in whatever
+        way, is the end of the link.
 
         Who calls: an observer calls every voter; of two voters, the one with the larger id calls.
 

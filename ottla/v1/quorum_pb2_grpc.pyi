@@ -32,8 +32,9 @@ class QuorumStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QuorumAsyncStub: ...
     Link: _grpc.StreamStreamMultiCallable[_quorum_pb2.QuorumFrame, _quorum_pb2.QuorumFrame]
-    """One link between two nodes. The first frame of each side is a Hello; every later one is a
-    message. The end of the call, in whatever way, is the end of the link.
+    """One link between two nodes. The first frame of each side is a Hello, the second an Accepted or
+    a Refusal, which ends the link; every later one is a message. The end of the call, in whatever
+    way, is the end of the link.
 
     Who calls: an observer calls every voter; of two voters, the one with the larger id calls.
 
@@ -46,8 +47,9 @@ class QuorumStub:
 class QuorumAsyncStub(QuorumStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Link: _aio.StreamStreamMultiCallable[_quorum_pb2.QuorumFrame, _quorum_pb2.QuorumFrame]  # type: ignore[assignment]
-    """One link between two nodes. The first frame of each side is a Hello; every later one is a
-    message. The end of the call, in whatever way, is the end of the link.
+    """One link between two nodes. The first frame of each side is a Hello, the second an Accepted or
+    a Refusal, which ends the link; every later one is a message. The end of the call, in whatever
+    way, is the end of the link.
 
     Who calls: an observer calls every voter; of two voters, the one with the larger id calls.
 
@@ -63,8 +65,9 @@ class QuorumServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_quorum_pb2.QuorumFrame],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_quorum_pb2.QuorumFrame], _abc.AsyncIterator[_quorum_pb2.QuorumFrame]]:
-        """One link between two nodes. The first frame of each side is a Hello; every later one is a
-        message. The end of the call, in whatever way, is the end of the link.
+        """One link between two nodes. The first frame of each side is a Hello, the second an Accepted or
+        a Refusal, which ends the link; every later one is a message. The end of the call, in whatever
+        way, is the end of the link.
 
         Who calls: an observer calls every voter; of two voters, the one with the larger id calls.
 

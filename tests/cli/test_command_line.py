@@ -17,7 +17,7 @@ from ottla.cli.output import ByteCount, as_size, print_facts, print_table
 
 CaptureFixture = pytest.CaptureFixture[str]
 
-NAMES = ["up", "topic", "produce", "consume", "log"]
+NAMES = ["up", "broker", "cluster", "certs", "topic", "produce", "consume", "log", "simulate"]
 
 
 def said(capsys: CaptureFixture, *arguments: str) -> tuple[int, str]:
@@ -50,6 +50,8 @@ def test_line_in_the_list_is_the_first_line_of_the_commands_own_help(name: str) 
         *([name] for name in NAMES),
         *(["topic", verb] for verb in ("create", "list", "describe", "alter", "delete")),
         ["log", "dump"],
+        ["certs", "create"],
+        ["cluster", "status"],
     ],
     ids=" ".join,
 )
@@ -125,19 +127,15 @@ def test_arguments_without_sense_are_status_2(
     assert (status, part in sentence) == (2, True), sentence
 
 
-def test_several_brokers_are_refused_until_there_can_be_several(capsys: CaptureFixture) -> None:
-    assert said(capsys, "up", "--brokers", "3") == (
-        1,
-        "ottla: this version runs one broker, not 3; leave --brokers out, or set it to 1",
-    )
-
-
+@pytest.mark.parametrize(
+    "command", [["up", "--ephemeral"], ["up", "--brokers", "1"], ["broker"]], ids=" ".join
+)
 def test_every_problem_of_the_configuration_has_a_line(
-    capsys: CaptureFixture, tmp_path: Path
+    capsys: CaptureFixture, tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "ottla.toml").write_text("num.partition = 3\nnode.id = -1\n")
 
-    status = run(["up", "--ephemeral", "--config", str(tmp_path / "ottla.toml")])
+    status = run([*command, "--config", str(tmp_path / "ottla.toml")])
 
     lines = capsys.readouterr().err.splitlines()
     assert (status, len(lines)) == (1, 2)
@@ -181,10 +179,10 @@ def test_no_tls_after_the_command_outranks_tls_before() -> None:
     )
 
 
-def test_nothing_said_is_the_first_broker_on_this_machine() -> None:
+def test_nothing_said_is_the_brokers_of_this_machine() -> None:
     connection = Connection()
 
-    assert connection.servers == "127.0.0.1:7092"
+    assert connection.servers == "127.0.0.1:7092,127.0.0.1:7093,127.0.0.1:7094"
     assert connection.options()["security_protocol"] is None
 
 

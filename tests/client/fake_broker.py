@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -26,7 +26,6 @@ from grpc_status import rpc_status
 from ottla.model.errors import (
     NotLeaderOrFollowerError,
     OttlaError,
-    StorageError,
     UnknownTopicOrPartitionError,
     error_for,
 )
@@ -40,6 +39,7 @@ from ottla.v1 import (
     topics_pb2_grpc,
 )
 from tests.client.fake_admin import FakeConfigsService, FakeTopicsService, described
+from tests.client.fake_cluster_service import FakeClusterService
 from tests.client.fake_log import FakePartition
 
 
@@ -94,6 +94,30 @@ class Reading:
         self.changed = asyncio.Event()
 
 
+class Answered:
+    """A response to a producer, which waits until what it is about is committed."""
+
+    def __init__(self, response: log_pb2.ProduceResponse) -> None:
+        self.response = response
+        self._waits: list[tuple[FakePartition, int, log_pb2.PartitionAppended]] = []
+
+    def note(self, cluster: FakeCluster, answer: log_pb2.PartitionAppended) -> None:
+        if not answer.error.code:
+            partition = cluster.partition(answer.topic, answer.partition)
+            self._waits.append((partition, partition.leader_epoch, answer))
+
+    def commit(self) -> None:
+        """Commit what is still to be; an old leader cannot."""
+        for partition, epoch, answer in self._waits:
+            if not partition.replicates:
+                continue
+            if partition.leader_epoch == epoch:
+                partition.commit(answer.end_offset)
+            else:
+                answer.base_offset = answer.end_offset = -1
+                answer.error.CopyFrom(described(NotLeaderOrFollowerError("led at another epoch")))
+
+
 class FakeCluster:
     """Brokers that share one memory, and the switches of what goes wrong."""
 
@@ -127,6 +151,15 @@ class FakeCluster:
         self.fetch_requests: list[log_pb2.FetchStreamRequest] = []
         self.readings: list[Reading] = []
         self.bytes_sent = 0
+        self.can_watch = True
+        """Whether brokers know ``WatchMetadata``; those of earlier versions do not."""
+        self.metadata_offset = 1
+        self.metadata_changed = asyncio.Event()
+        self.watched_at: list[int] = []
+        """Where watches of the metadata are open."""
+        self.changes_told = 0
+        self.changes: list[tuple[object, ...]] = []
+        """What administrators changed."""
 
     async def start(self) -> None:
         for broker in self.brokers:
@@ -145,12 +178,20 @@ class FakeCluster:
         while len(existing) < partitions:
             leader = self.brokers[len(existing) % len(self.brokers)].id
             existing.append(FakePartition(leader, keeps_batches=not self.discards))
+            self.tell_metadata()
         return existing
+
+    def tell_metadata(self) -> None:
+        """Something changed that brokers tell their clients."""
+        self.metadata_offset += 1
+        self.metadata_changed.set()
+        self.metadata_changed = asyncio.Event()
 
     def move_leader(self, topic: str, partition: int, *, to: int) -> None:
         moved = self.topics[topic][partition]
         moved.leader = to
         moved.leader_epoch += 1
+        self.tell_metadata()
         self.tell_appended()
 
     def partition(self, topic: str, number: int) -> FakePartition:
@@ -193,6 +234,16 @@ class FakeCluster:
             ],
         )
 
+    def describe(self, names: Iterable[str]) -> cluster_pb2.GetMetadataResponse:
+        topics = [self.describe_topic(name) for name in names]
+        return cluster_pb2.GetMetadataResponse(
+            cluster_id="fake",
+            controller_id=1,
+            brokers=self.describe_brokers(),
+            topics=topics,
+            metadata_offset=self.metadata_offset,
+        )
+
     def describe_brokers(self) -> list[cluster_pb2.Broker]:
         return [
             cluster_pb2.Broker(id=broker.id, host="127.0.0.1", port=broker.port)
@@ -208,6 +259,14 @@ class FakeBroker:
         self.id = number
         self.port = 0
         self.credentials: grpc.ServerCredentials | None = None
+        self.flow = asyncio.Event()
+        """While it is not set, the broker hangs: it says nothing."""
+        self.flow.set()
+        self.intake = asyncio.Event()
+        """While it is not set, it appends nothing either."""
+        self.intake.set()
+        self.stale: dict[str, cluster_pb2.GetMetadataResponse] | None = None
+        """By topic: what it says of the metadata, if it does not hear of changes any more."""
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -215,6 +274,7 @@ class FakeBroker:
             options=[
                 ("grpc.max_receive_message_length", 8 << 20),
                 ("grpc.max_send_message_length", 8 << 20),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
             ]
         )
         log_pb2_grpc.add_LogServicer_to_server(FakeLogService(self), server)
@@ -230,6 +290,10 @@ class FakeBroker:
         await server.start()
         self._server = server
 
+    @property
+    def is_up(self) -> bool:
+        return self._server is not None
+
     async def stop(self) -> None:
         """Break every connection, at once."""
         if self._server is not None:
@@ -239,6 +303,30 @@ class FakeBroker:
     async def restart(self) -> None:
         await self.stop()
         await self.start()
+
+    def describe(self, names: Iterable[str]) -> cluster_pb2.GetMetadataResponse:
+        """Answer for topics, as far as it has heard of them."""
+        if self.stale is None:
+            return self.cluster.describe(names)
+        told = cluster_pb2.GetMetadataResponse()
+        for name in names:
+            told.MergeFrom(self.stale[name])
+        return told
+
+    def hang(self, *, appends: bool = False) -> None:
+        """Say nothing more; with ``appends``, what comes in is appended all the same."""
+        self.flow.clear()
+        if not appends:
+            self.intake.clear()
+
+    def wake(self) -> None:
+        """Go on."""
+        self.flow.set()
+        self.intake.set()
+
+    def cut_off(self) -> None:
+        """Hear of no change of the metadata any more."""
+        self.stale = {name: self.cluster.describe([name]) for name in self.cluster.topics}
 
 
 class FakeLogService(log_pb2_grpc.LogServicer):
@@ -256,16 +344,19 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         self.cluster.calls["ProduceStream"] += 1
         if self.cluster.closed_with is not None:
             await context.abort(self.cluster.closed_with, "closed by the fake")
-        answers: asyncio.Queue[log_pb2.ProduceResponse | AnyFault] = asyncio.Queue()
+        answers: asyncio.Queue[Answered | AnyFault] = asyncio.Queue()
         reader = asyncio.ensure_future(self._append_all(request_iterator, answers))
         try:
             while True:
                 answer = await answers.get()
                 if isinstance(answer, StreamRefusal):
                     await self._abort(context, answer)
-                if isinstance(answer, log_pb2.ProduceResponse):
+                if isinstance(answer, Answered):
                     await self.cluster.acks_flow.wait()
-                    yield answer
+                    await self.broker.flow.wait()
+                    answer.commit()
+                    self.cluster.tell_appended()
+                    yield answer.response
                 else:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the fake broke the stream")
         finally:
@@ -274,11 +365,13 @@ class FakeLogService(log_pb2_grpc.LogServicer):
     async def _append_all(
         self,
         requests: AsyncIterator[log_pb2.ProduceRequest],
-        answers: asyncio.Queue[log_pb2.ProduceResponse | AnyFault],
+        answers: asyncio.Queue[Answered | AnyFault],
     ) -> None:
         async for request in requests:
+            await self.broker.intake.wait()
             self.cluster.acks_asked.add(request.acks)
             response = log_pb2.ProduceResponse(correlation_id=request.correlation_id)
+            answered = Answered(response)
             for entry in request.partitions:
                 fault = next(self.cluster.plan, None)
                 if self.cluster.poison is not None and self.cluster.poison in entry.batches:
@@ -287,10 +380,11 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                     answers.put_nowait(fault)
                     return
                 response.partitions.append(self._append(entry, fault))
+                answered.note(self.cluster, response.partitions[-1])
                 if fault is Fault.LOSE_ACK:
                     answers.put_nowait(fault)
                     return
-            answers.put_nowait(response)
+            answers.put_nowait(answered)
             self.cluster.max_unanswered = max(self.cluster.max_unanswered, answers.qsize())
 
     def _append(
@@ -350,6 +444,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             while not reading.is_broken:
                 changed, appended = reading.changed, cluster.appended
                 await cluster.fetches_flow.wait()
+                await self.broker.flow.wait()
                 response = self._read_next(reading)
                 if response is None:
                     waits = [asyncio.ensure_future(each.wait()) for each in (changed, appended)]
@@ -398,7 +493,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                 batches = batches[:-1] + bytes([batches[-1] ^ 0xFF])
             answer.batches = batches
             answer.next_offset = place.offset = next_offset
-            answer.high_watermark = partition.log_end_offset
+            answer.high_watermark = partition.high_watermark
             reading.credit_bytes -= len(batches)
             response.partitions.append(answer)
             self.cluster.bytes_sent += len(batches)
@@ -409,6 +504,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         self, request: log_pb2.ListOffsetsRequest, context: Any
     ) -> log_pb2.ListOffsetsResponse:
         self.cluster.calls["ListOffsets"] += 1
+        await self.broker.flow.wait()
         response = log_pb2.ListOffsetsResponse()
         for asked in request.partitions:
             answer = response.partitions.add(topic=asked.topic, partition=asked.partition)
@@ -423,7 +519,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             if asked.earliest:
                 answer.offset = partition.log_start_offset
             elif asked.latest:
-                answer.offset = partition.log_end_offset
+                answer.offset = partition.high_watermark
             else:
                 records = partition.records()
                 if asked.max_timestamp:
@@ -453,50 +549,3 @@ class FakeLogService(log_pb2_grpc.LogServicer):
 
     async def Fetch(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
-
-
-class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
-    """Metadata."""
-
-    def __init__(self, broker: FakeBroker) -> None:
-        self.broker = broker
-        self.cluster = broker.cluster
-
-    async def GetMetadata(
-        self, request: cluster_pb2.GetMetadataRequest, context: Any
-    ) -> cluster_pb2.GetMetadataResponse:
-        self.cluster.calls["GetMetadata"] += 1
-        return cluster_pb2.GetMetadataResponse(
-            cluster_id="fake",
-            controller_id=1,
-            brokers=self.cluster.describe_brokers(),
-            topics=[self.cluster.describe_topic(name) for name in request.topics],
-        )
-
-    async def DescribeCluster(
-        self, request: cluster_pb2.DescribeClusterRequest, context: Any
-    ) -> cluster_pb2.DescribeClusterResponse:
-        self.cluster.calls["DescribeCluster"] += 1
-        self.cluster.calls[f"DescribeCluster of {self.broker.id}"] += 1
-        await self.cluster.speaks.wait()
-        return cluster_pb2.DescribeClusterResponse(
-            cluster_id="fake",
-            controller_id=1,
-            brokers=self.cluster.describe_brokers(),
-            topics=len(self.cluster.topics),
-        )
-
-    async def DescribeBroker(
-        self, request: cluster_pb2.DescribeBrokerRequest, context: Any
-    ) -> cluster_pb2.DescribeBrokerResponse:
-        response = cluster_pb2.DescribeBrokerResponse(
-            id=self.broker.id, version="9.9", started_at_ms=5
-        )
-        directory = response.log_directories.add(path="/data", total_bytes=10, usable_bytes=3)
-        directory.error.CopyFrom(described(StorageError("the disk is full")))
-        for topic, partitions in self.cluster.topics.items():
-            for number, partition in enumerate(partitions):
-                directory.partitions.add(
-                    topic=topic, partition=number, log_end_offset=partition.log_end_offset
-                )
-        return response

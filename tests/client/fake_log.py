@@ -40,6 +40,30 @@ class FakePartition:
     duplicates: int = 0
     """Batches that were recognised and not appended again."""
     keeps_batches: bool = True
+    replicates: bool = False
+    """Whether records are committed some time after they are appended, instead of at once."""
+    committed: int = 0
+    replicas: list[int] = field(default_factory=list)
+
+    @property
+    def high_watermark(self) -> int:
+        """The end of what is committed, which nobody loses."""
+        return self.committed if self.replicates else self.log_end_offset
+
+    def commit(self, end_offset: int) -> None:
+        """Take what lies below as replicated."""
+        self.committed = max(self.committed, end_offset)
+
+    def truncate(self, end_offset: int) -> None:
+        """Lose what lies at or above ``end_offset``, or in a batch across it, and who sent it."""
+        self.batches = [each for each in self.batches if each.header.next_offset <= end_offset]
+        last = self.batches[-1].header.next_offset if self.batches else self.log_start_offset
+        self.log_end_offset = last
+        self.committed = min(self.committed, last)
+        self.producers.clear()
+        for batch in self.batches:
+            if batch.header.has_producer:
+                self._remember(batch.header, batch.header.base_offset)
 
     def append(self, content: bytes) -> int:
         """Append one batch and return its first offset; for a duplicate, the old one."""
@@ -99,6 +123,8 @@ class FakePartition:
         for batch in self.batches:
             if batch.header.next_offset <= offset:
                 continue
+            if batch.header.next_offset > self.high_watermark:
+                break
             if found and len(found) + len(batch.view) > max_bytes:
                 break
             found += batch.view

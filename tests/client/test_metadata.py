@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ottla.client.cluster_picture import PartitionLeader
 from ottla.client.connections import Connections
-from ottla.client.metadata import MetadataCache, PartitionLeader
+from ottla.client.metadata import MetadataCache
 from ottla.client.settings import ConnectionSettings
 from ottla.model.errors import OttlaError, UnknownTopicOrPartitionError
 from ottla.model.ids import TopicPartition

@@ -11,13 +11,16 @@ import pytest
 
 from ottla.cluster.raft_driver import Proposed, RaftDriver
 from ottla.controller.raft.consensus import Answered, Outcome, Role, RoleChanged
+from ottla.controller.raft.messages import AppendResponse, Message, SnapshotChunk
 from ottla.model.errors import RequestTimedOutError, ThrottlingQuotaExceededError
 from ottla.model.ids import BrokerId, MetadataOffset
 from ottla.model.image import ClusterImage
-from ottla.model.limits import METADATA_PROPOSALS_MAX
+from ottla.model.limits import METADATA_PROPOSALS_MAX, MIB, RAFT_WAITING_MESSAGES_MAX
 
 EMPTY = ClusterImage(cluster_id="c")
 ME = BrokerId(1)
+PEER = BrokerId(2)
+HELLO = AppendResponse(term=1, accepted=True, next_index=2)
 
 
 class Engine:
@@ -35,6 +38,8 @@ class Engine:
         self.closed = False
         self.ticks = 0
         self.threads: set[int] = set()
+        self.links: list[tuple[object, BrokerId, int]] = []
+        """What was told of links, and what arrived on them, in order."""
 
     def propose(self, entry: bytes, answered: Answered) -> None:
         self.threads.add(threading.get_ident())
@@ -46,6 +51,16 @@ class Engine:
 
     def barrier(self, answered: Answered) -> None:
         self.waiting.append(answered)
+
+    def connected(self, peer: BrokerId, link: int) -> None:
+        self.links.append(("connected", peer, link))
+
+    def disconnected(self, peer: BrokerId, link: int) -> None:
+        self.links.append(("disconnected", peer, link))
+
+    def receive(self, peer: BrokerId, link: int, message: Message) -> None:
+        self.threads.add(threading.get_ident())
+        self.links.append((message, peer, link))
 
     def tick(self) -> None:
         self.threads.add(threading.get_ident())
@@ -238,3 +253,56 @@ async def test_proposal_that_the_engine_left_without_an_answer_is_answered() -> 
     await node.end()
 
     assert (await waiting).outcome is Outcome.UNKNOWN
+
+
+# --- Links ----------------------------------------------------------------------------------
+
+
+async def test_engine_hears_of_links_and_their_messages_in_order(node: Node) -> None:
+    node.driver.connected(PEER, 1)
+    assert node.driver.receive(PEER, 1, HELLO)
+    node.driver.disconnected(PEER, 1)
+    await node.driver.barrier(timeout_ms=10_000)
+
+    assert node.engine.links == [
+        ("connected", PEER, 1),
+        (HELLO, PEER, 1),
+        ("disconnected", PEER, 1),
+    ]
+
+
+async def test_messages_that_wait_share_a_tick() -> None:
+    node = Node()
+    for _ in range(100):
+        node.driver.receive(PEER, 1, HELLO)
+    node.driver.stop()
+    await node.start()
+    assert node.running is not None
+    await node.running
+
+    assert (len(node.engine.links), node.engine.ticks) == (100, 0)
+
+
+async def test_peer_that_says_more_than_is_taken_is_refused_and_others_are_not() -> None:
+    node = Node()
+    taken = [node.driver.receive(PEER, 1, HELLO) for _ in range(RAFT_WAITING_MESSAGES_MAX + 1)]
+
+    assert (all(taken[:-1]), taken[-1]) == (True, False)
+    assert node.driver.receive(BrokerId(3), 1, HELLO)
+
+    await node.start()
+    await node.driver.barrier(timeout_ms=10_000)
+    assert node.driver.receive(PEER, 1, HELLO)
+    await node.end()
+
+
+async def test_peer_whose_messages_are_large_is_refused_earlier() -> None:
+    node = Node()
+    chunk = SnapshotChunk(
+        term=1, index=1, index_term=1, checksum=b"", offset=0, total_bytes=MIB, data=bytes(MIB)
+    )
+    taken = [node.driver.receive(PEER, 1, chunk) for _ in range(40)]
+
+    assert 16 <= sum(taken) < 40
+    await node.start()
+    await node.end()

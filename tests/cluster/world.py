@@ -40,6 +40,7 @@ from ottla.model.ids import (
 from ottla.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
 from ottla.record.builder import BatchBuilder
 from ottla.record.compression import Codec
+from ottla.replication.leader import ProposeIsr
 from ottla.runtime.purgatory import Purgatory
 from ottla.simulation.disk import SimulatedDisk
 from ottla.simulation.inodes import FileNode
@@ -177,6 +178,8 @@ class World:
         )
         self.image = ClusterImage(cluster_id="c" * 22)
         self.metadata = MetadataCache(self.image)
+        self.propose_isr: Callable[[Partition, ProposeIsr], None] = lambda _, __: None
+        self.records_changed: Callable[[Partition], None] = lambda _: None
         self.replicas = ReplicaManager(
             broker_id=ME,
             logs=self.logs,
@@ -185,6 +188,8 @@ class World:
                 flusher=self.flusher,
                 waiters=self.waiters,
                 clock=self.clock,
+                propose_isr=lambda partition, effect: self.propose_isr(partition, effect),
+                records_changed=lambda partition: self.records_changed(partition),
             ),
             metadata=self.metadata,
             settings_of=partial(

@@ -15,6 +15,7 @@ from ottla.config.broker_config import (
 )
 from ottla.config.settings import SETTINGS, SPELLINGS, UNIT_ROWS, Section
 from ottla.config.topic_settings import TOPIC_SETTINGS, resolve_topic_settings
+from ottla.model.ids import BrokerId
 
 DATA = Path("/data")
 
@@ -264,6 +265,31 @@ def test_client_certificates_need_an_authority() -> None:
     )
 
 
+FILES = {
+    "ssl__certificate__location": "/c.pem",
+    "ssl__key__location": "/k.pem",
+    "ssl__ca__location": "/ca.pem",
+}
+
+
+def test_three_files_are_mutual_tls() -> None:
+    assert configured(**FILES).tls.client_certificate_required
+
+
+def test_certificate_alone_is_tls_for_everybody() -> None:
+    tls = configured(ssl__certificate__location="/c.pem", ssl__key__location="/k.pem").tls
+
+    assert (tls.enabled, tls.client_certificate_required) == (True, False)
+
+
+def test_everybody_may_be_let_in_over_tls() -> None:
+    assert not configured(**FILES, ssl__client__auth="none").tls.client_certificate_required
+
+
+def test_authority_without_a_certificate_would_be_plain_text_and_is_refused() -> None:
+    assert "would serve in plain text" in problem(ssl__ca__location="/ca.pem")
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:7092", "[::]:7092", "example.org:0"])
 def test_advertised_address_is_one_that_clients_can_use(address: str) -> None:
     assert "an address that clients can connect to" in problems(grpc__advertised=address)[0]
@@ -292,6 +318,24 @@ def test_topics_that_nobody_could_write_to_are_refused() -> None:
 @pytest.mark.parametrize("text", ["127.0.0.1:7092", "[::1]:7092", "broker.example:0"])
 def test_address_reads_back_as_written(text: str) -> None:
     assert str(parse_address(text)) == text
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+def test_loopback_is_this_machine_only(text: str) -> None:
+    assert parse_address(text).is_loopback
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "broker.example:1"])
+def test_every_other_address_is_not_loopback(text: str) -> None:
+    assert not parse_address(text).is_loopback
+
+
+def test_voter_is_reached_where_it_votes_and_others_where_they_registered() -> None:
+    quorum = configured(controller__quorum__voters="0@inside:7092").quorum
+    outside = Address("localhost", 7093)
+
+    assert quorum.address_of(BrokerId(0), outside) == Address("inside", 7092)
+    assert quorum.address_of(BrokerId(1), outside) == outside
 
 
 def test_every_address_of_the_machine_is_a_wildcard() -> None:

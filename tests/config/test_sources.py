@@ -54,6 +54,20 @@ def sources(tmp_path: Path) -> Sources:
     return Sources(tmp_path)
 
 
+def test_defaults_of_a_command_count_where_nothing_else_is_said(sources: Sources) -> None:
+    sources.write("num.partitions = 2")
+
+    config = load_broker_config(
+        file=sources.file,
+        environment=sources.environment,
+        flags=[],
+        defaults=[Found("num.partitions", "5", "x"), Found("min.insync.replicas", "1", "x")],
+    )
+
+    assert config.topics.num_partitions == 2
+    assert config.values["min.insync.replicas"] == "1"
+
+
 def test_environment_outranks_the_file(sources: Sources) -> None:
     sources.write("num.partitions = 2")
     sources.environment["OTTLA_NUM_PARTITIONS"] = "3"
@@ -153,7 +167,12 @@ def test_unknown_variable_is_refused(sources: Sources) -> None:
 
 
 def test_variables_of_client_commands_are_left_alone(sources: Sources) -> None:
-    sources.environment |= {"OTTLA_BOOTSTRAP": "b:7092", "OTTLA_SSL": "1", "OTTLARY": "1"}
+    sources.environment |= {
+        "OTTLA_BOOTSTRAP": "b:7092",
+        "OTTLA_CERTS": "c",
+        "OTTLA_SSL": "1",
+        "OTTLARY": "1",
+    }
 
     assert sources.load().values == {}
 

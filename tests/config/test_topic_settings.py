@@ -47,6 +47,7 @@ def test_defaults_are_kafkas() -> None:
         "segment.bytes": "1073741824",
         "segment.index.bytes": "10485760",
         "segment.ms": "604800000",
+        "unclean.leader.election.enable": "false",
         "write.caching": "false",  # ours
     }
 

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
+from ottla.controller import records
 from ottla.controller.controller import Controller
-from ottla.controller.decisions import Decision
+from ottla.controller.decisions import Decision, decided
 from ottla.controller.records import AnswerOutcome, MetadataAnswer, encode_election
 from ottla.controller.requests import (
     AllocateProducerIds,
+    AlterPartition,
+    AlterPartitions,
     AlterTopicConfigs,
+    Asks,
+    BeginShutdown,
     ConfigChange,
     ConfigChanges,
     CreatedTopic,
     CreatePartitions,
     CreateTopics,
     DeleteTopics,
+    ElectLeaders,
+    EstablishCluster,
     FenceBroker,
     NewPartitions,
     NewTopic,
+    PartitionResult,
     ProducerIdBlock,
+    ProposedMember,
+    Reassign,
+    Reassignment,
     RegisterBroker,
+    SetDraining,
     TopicResult,
     UnfenceBroker,
 )
@@ -31,7 +45,9 @@ from ottla.model.ids import (
     BrokerEpoch,
     BrokerId,
     ControllerEpoch,
+    LeaderEpoch,
     MetadataOffset,
+    PartitionEpoch,
     TopicId,
     TopicPartition,
 )
@@ -39,6 +55,8 @@ from ottla.model.image import BrokerImage, PartitionImage, TopicImage
 
 CLUSTER_ID = "cluster-of-the-tests"
 CLIENT_ID = 77
+
+Answer = TypeVar("Answer")
 
 
 class Metadata:
@@ -48,13 +66,14 @@ class Metadata:
         self, *, brokers: int = 0, defaults: TopicDefaults | None = None, epoch: int = 1
     ) -> None:
         self.log: list[bytes] = []
-        self.machine = MetadataStateMachine(cluster_id=CLUSTER_ID)
+        self.machine = MetadataStateMachine()
         self.controller = Controller(
             self.machine, new_topic_id=self._new_topic_id, defaults=defaults or TopicDefaults()
         )
         self._topic_ids = 0
         self._sequence = 0
         self.elect(broker=1, epoch=epoch)
+        self.ask(EstablishCluster(cluster_id=CLUSTER_ID))
         for broker in range(1, brokers + 1):
             self.start(broker)
 
@@ -85,6 +104,12 @@ class Metadata:
         for entry in self.entries(decision):
             assert self.append(entry).outcome is AnswerOutcome.APPLIED
 
+    def ask(self, request: Asks[Answer]) -> Answer:
+        """Decide, carry out, answer."""
+        decision = self.controller.decide(request, 0)
+        self.carry_out(decision)
+        return decision.response
+
     # --- Brokers ---
 
     def register(
@@ -95,25 +120,56 @@ class Metadata:
         rack: str = "",
         host: str = "",
         clean_shutdown: bool = False,
+        directory: int = 0,
+        voter: bool = False,
     ) -> int:
         request = registration(
-            broker, incarnation=incarnation, rack=rack, host=host, clean_shutdown=clean_shutdown
+            broker,
+            incarnation=incarnation,
+            rack=rack,
+            host=host,
+            clean_shutdown=clean_shutdown,
+            directory=directory,
+            voter=voter,
         )
-        decision = self.controller.decide(request, 0)
-        self.carry_out(decision)
-        return decision.response
+        return self.ask(request)
 
-    def start(self, broker: int, *, incarnation: int = 1, rack: str = "", host: str = "") -> None:
-        self.register(broker, incarnation=incarnation, rack=rack, host=host)
+    def start(
+        self,
+        broker: int,
+        *,
+        incarnation: int = 1,
+        rack: str = "",
+        host: str = "",
+        clean_shutdown: bool = False,
+        directory: int = 0,
+    ) -> None:
+        self.register(
+            broker,
+            incarnation=incarnation,
+            rack=rack,
+            host=host,
+            clean_shutdown=clean_shutdown,
+            directory=directory,
+        )
         self.unfence(broker)
 
-    def fence(self, broker: int) -> None:
-        request = FenceBroker(broker_id=BrokerId(broker), broker_epoch=self.epoch_of(broker))
-        self.carry_out(self.controller.decide(request, 0))
+    def fence(self, *brokers: int) -> None:
+        for broker in brokers:
+            epoch = self.epoch_of(broker)
+            self.ask(FenceBroker(broker_id=BrokerId(broker), broker_epoch=epoch))
 
-    def unfence(self, broker: int) -> None:
-        request = UnfenceBroker(broker_id=BrokerId(broker), broker_epoch=self.epoch_of(broker))
-        self.carry_out(self.controller.decide(request, 0))
+    def unfence(self, *brokers: int) -> None:
+        for broker in brokers:
+            epoch = self.epoch_of(broker)
+            self.ask(UnfenceBroker(broker_id=BrokerId(broker), broker_epoch=epoch))
+
+    def begin_shutdown(self, broker: int) -> int:
+        epoch = self.epoch_of(broker)
+        return self.ask(BeginShutdown(broker_id=BrokerId(broker), broker_epoch=epoch))
+
+    def drain(self, broker: int, *, draining: bool = True) -> None:
+        self.ask(SetDraining(broker_id=BrokerId(broker), draining=draining))
 
     def epoch_of(self, broker: int) -> BrokerEpoch:
         return self.broker(broker).broker_epoch
@@ -188,6 +244,55 @@ class Metadata:
         self.carry_out(decision)
         return decision.response
 
+    # --- Partitions ---
+
+    def propose(self, name: str, *isr: int, number: int = 0) -> str:
+        """Have the leader propose an in-sync set of brokers as they are; return the error."""
+        return self.ask_leader(name, self.proposal(name, *isr, number=number))
+
+    def ask_leader(self, name: str, *proposals: AlterPartition) -> str:
+        leader = self.partition(name, proposals[0].partition).leader
+        request = AlterPartitions(
+            broker_id=leader, broker_epoch=self.epoch_of(leader), partitions=proposals
+        )
+        return " ".join(codes(self.ask(request)))
+
+    def proposal(self, name: str, *isr: int, number: int = 0) -> AlterPartition:
+        partition = self.partition(name, number)
+        return AlterPartition(
+            topic_id=self.topic(name).topic_id,
+            partition=number,
+            leader_epoch=partition.leader_epoch,
+            partition_epoch=partition.partition_epoch,
+            isr=tuple(ProposedMember(BrokerId(b), self.epoch_of(b)) for b in isr),
+        )
+
+    def reassign(self, name: str, *replicas: int, number: int = 0) -> str:
+        asked = Reassignment(
+            topic_partition=TopicPartition(name, number), replicas=brokers(*replicas)
+        )
+        return " ".join(codes(self.ask(Reassign(partitions=(asked,)))))
+
+    def elect_leader(self, name: str, *, number: int = 0, unclean: bool = False) -> str:
+        request = ElectLeaders(partitions=(TopicPartition(name, number),), unclean=unclean)
+        return " ".join(codes(self.ask(request)))
+
+    def move(self, name: str, *replicas: int, number: int = 0) -> None:
+        """Put a partition on just these brokers, all in sync, led by the first."""
+        before = self.partition(name, number)
+        after = dataclasses.replace(
+            before,
+            replicas=brokers(*replicas),
+            in_sync_replicas=brokers(*replicas),
+            eligible_leader_replicas=(),
+            leader=BrokerId(replicas[0]),
+            leader_epoch=LeaderEpoch(before.leader_epoch + 1),
+            partition_epoch=PartitionEpoch(before.partition_epoch + 1),
+        )
+        topic_id = self.topic(name).topic_id
+        step = (records.partition_changed(topic_id, number, after),)
+        self.carry_out(decided(self.machine.state, None, step))
+
     def topic(self, name: str) -> TopicImage:
         return self.machine.image.topics[name]
 
@@ -205,7 +310,10 @@ def registration(
     host: str = "",
     clean_shutdown: bool = False,
     cluster_id: str = CLUSTER_ID,
+    directory: int = 0,
+    voter: bool = False,
 ) -> RegisterBroker:
+    """Directory 0 is that of a broker which does not say."""
     return RegisterBroker(
         cluster_id=cluster_id,
         broker_id=BrokerId(broker),
@@ -214,7 +322,13 @@ def registration(
         grpc_port=7092,
         rack=rack,
         clean_shutdown=clean_shutdown,
+        directory_id=directory_id(directory) if directory else b"",
+        voter=voter,
     )
+
+
+def directory_id(number: int) -> bytes:
+    return number.to_bytes(16, "big")
 
 
 def election(*, broker: int, epoch: int, sequence: int, client_id: int = CLIENT_ID) -> bytes:
@@ -227,5 +341,5 @@ def brokers(*ids: int) -> tuple[BrokerId, ...]:
     return tuple(BrokerId(broker) for broker in ids)
 
 
-def codes(results: Sequence[CreatedTopic | TopicResult]) -> list[str]:
+def codes(results: Sequence[CreatedTopic | TopicResult | PartitionResult]) -> list[str]:
     return [result.error.name if result.error else "NONE" for result in results]

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from ottla.controller.brokers import BROKER_ID_MAX
-from ottla.controller.requests import FenceBroker, UnfenceBroker
+from ottla.controller.requests import FenceBroker, UnfenceBroker, UnregisterBroker
 from ottla.model.errors import (
     BrokerIdNotRegisteredError,
     InconsistentClusterIdError,
@@ -277,8 +277,207 @@ def test_unknown_broker_and_earlier_life_are_refused(
     with pytest.raises(BrokerIdNotRegisteredError, match="broker 2 is not registered"):
         metadata.controller.decide(request_class(broker_id=BrokerId(2), broker_epoch=epoch), 0)
     stale = request_class(broker_id=BrokerId(1), broker_epoch=BrokerEpoch(epoch - 1))
-    with pytest.raises(StaleBrokerEpochError, match=r"is registered with epoch 2, and .* epoch 1"):
+    with pytest.raises(StaleBrokerEpochError, match=r"is registered with epoch 3, and .* epoch 2"):
         metadata.controller.decide(stale, 0)
     unheard_of = request_class(broker_id=BrokerId(1), broker_epoch=BrokerEpoch(epoch + 1))
     with pytest.raises(StaleBrokerEpochError):
         metadata.controller.decide(unheard_of, 0)
+
+
+# --- What a broker that comes back still has ---
+
+
+def web(metadata: Metadata, *, configs: dict[str, str] | None = None) -> None:
+    """A topic on brokers 1, 2 and 3, led by 1."""
+    metadata.create("web", replication_factor=3, configs=configs or {"min.insync.replicas": "2"})
+    metadata.move("web", 1, 2, 3)
+
+
+def with_directories() -> Metadata:
+    metadata = Metadata()
+    for broker in (1, 2, 3):
+        metadata.start(broker, directory=broker)
+    return metadata
+
+
+def sets(metadata: Metadata) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Leader, in-sync set, eligible replicas."""
+    partition = metadata.partition("web")
+    return partition.leader, partition.in_sync_replicas, partition.eligible_leader_replicas
+
+
+def test_broker_that_was_killed_and_has_its_directory_is_still_eligible() -> None:
+    metadata = with_directories()
+    web(metadata)
+    metadata.fence(3)
+
+    metadata.register(2, incarnation=2, directory=2)
+
+    assert sets(metadata) == (1, (1,), (2,))
+
+
+def test_broker_with_another_directory_holds_nothing() -> None:
+    metadata = with_directories()
+    web(metadata)
+    metadata.fence(3, 2)
+    assert sets(metadata) == (1, (1,), (2,))
+
+    metadata.register(2, incarnation=2, directory=20)
+
+    assert sets(metadata) == (1, (1,), ())
+    assert metadata.broker(2).directory_id == (20).to_bytes(16, "big")
+
+
+def test_partition_whose_last_holder_has_another_directory_waits_for_an_unclean_election() -> None:
+    metadata = with_directories()
+    web(metadata, configs={"min.insync.replicas": "1"})
+    metadata.fence(3, 2, 1)
+    assert sets(metadata) == (NO_BROKER, (1,), ())
+
+    metadata.start(1, incarnation=2, directory=10)
+    metadata.unfence(2, 3)
+    assert sets(metadata) == (NO_BROKER, (), ())
+
+    assert metadata.elect_leader("web", unclean=True) == "NONE"
+    assert sets(metadata) == (1, (1,), ())
+
+
+def test_directory_that_an_earlier_version_did_not_name_is_not_another_one() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+
+    metadata.register(1, incarnation=2, directory=7)
+
+    assert sets(metadata) == (NO_BROKER, brokers(1), ())
+
+
+def test_killed_broker_loses_its_place_where_acknowledged_means_in_memory() -> None:
+    metadata = with_directories()
+    web(metadata, configs={"min.insync.replicas": "2", "write.caching": "true"})
+    metadata.fence(3)
+
+    metadata.register(2, incarnation=2, directory=2)
+
+    assert sets(metadata) == (1, (1,), ())
+
+
+def test_broker_that_stopped_in_good_order_keeps_its_place() -> None:
+    metadata = with_directories()
+    web(metadata, configs={"min.insync.replicas": "2", "write.caching": "true"})
+    metadata.fence(3)
+
+    metadata.register(2, incarnation=2, directory=2, clean_shutdown=True)
+
+    assert sets(metadata) == (1, (1,), (2,))
+
+
+def test_process_cannot_change_its_directory() -> None:
+    metadata = with_directories()
+
+    with pytest.raises(InvalidRequestError, match="directory is another than when this process"):
+        metadata.register(1, directory=9)
+
+
+# --- Stopping in good order ---
+
+
+def test_stopping_broker_leads_no_more_and_says_how_many_it_could_not_hand_over() -> None:
+    metadata = with_directories()
+    web(metadata)
+    metadata.create("own")
+    metadata.move("own", 1)
+
+    assert metadata.begin_shutdown(1) == 1
+
+    assert sets(metadata) == (2, (2, 3), ())
+    assert metadata.partition("own").leader == 1
+    assert metadata.broker(1).shutting_down
+    assert not metadata.broker(1).fenced
+
+
+def test_stopping_broker_that_asks_again_hands_over_what_became_possible() -> None:
+    metadata = with_directories()
+    metadata.create("web", replication_factor=2, configs={"min.insync.replicas": "2"})
+    metadata.move("web", 1, 2)
+    metadata.fence(2)
+    assert metadata.begin_shutdown(1) == 1
+
+    metadata.unfence(2)
+
+    assert sets(metadata) == (2, (2,), (1,))
+    assert metadata.begin_shutdown(1) == 0
+
+
+def test_broker_that_is_fenced_has_nothing_to_hand_over() -> None:
+    metadata = with_directories()
+    metadata.fence(1)
+    version = metadata.machine.state.version
+
+    assert metadata.begin_shutdown(1) == 0
+
+    assert metadata.machine.state.version == version
+
+
+def test_stopped_broker_is_fenced_and_its_next_life_is_stopping_no_more() -> None:
+    metadata = with_directories()
+    metadata.begin_shutdown(1)
+    metadata.begin_shutdown(2)
+
+    metadata.fence(1)
+    metadata.register(2, incarnation=2, directory=2, clean_shutdown=True)
+
+    assert not metadata.broker(1).shutting_down
+    assert not metadata.broker(2).shutting_down
+
+
+def test_new_partitions_are_not_led_by_a_stopping_broker_and_not_on_a_draining_one() -> None:
+    metadata = with_directories()
+    metadata.begin_shutdown(1)
+    metadata.create("web", partitions=6, replication_factor=3)
+    assert {partition.leader for partition in metadata.topic("web").partitions} == {2, 3}
+    assert all(1 not in p.in_sync_replicas for p in metadata.topic("web").partitions)
+
+    metadata.drain(3)
+
+    metadata.create("logs", partitions=6, replication_factor=1)
+    assert {partition.leader for partition in metadata.topic("logs").partitions} == {2}
+    refused = metadata.create("wide", replication_factor=3)
+    assert "2 are registered, besides 1 that are draining" in str(refused.error)
+
+
+# --- Brokers that leave ---
+
+
+def test_draining_twice_writes_once() -> None:
+    metadata = with_directories()
+    metadata.drain(1)
+    version = metadata.machine.state.version
+
+    metadata.drain(1)
+
+    assert metadata.broker(1).draining
+    assert metadata.machine.state.version == version
+
+
+def test_broker_without_replicas_can_be_unregistered_when_it_is_fenced() -> None:
+    metadata = with_directories()
+    metadata.fence(3)
+
+    metadata.ask(UnregisterBroker(broker_id=BrokerId(3)))
+
+    assert set(metadata.machine.image.brokers) == {1, 2}
+
+
+def test_broker_that_runs_or_has_replicas_or_votes_is_not_unregistered() -> None:
+    metadata = with_directories()
+    metadata.register(4, directory=4, voter=True)
+    web(metadata)
+    metadata.fence(2)
+
+    for broker, reason in ((1, "is running"), (2, "replicas of 1 partition,"), (4, "votes")):
+        with pytest.raises(InvalidRequestError, match=reason):
+            metadata.ask(UnregisterBroker(broker_id=BrokerId(broker)))
+    with pytest.raises(BrokerIdNotRegisteredError):
+        metadata.ask(UnregisterBroker(broker_id=BrokerId(9)))
+    with pytest.raises(BrokerIdNotRegisteredError):
+        metadata.drain(9)

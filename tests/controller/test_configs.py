@@ -6,8 +6,14 @@ import pytest
 
 from ottla.controller.decisions import decided
 from ottla.controller.records import topic_config_changed
-from ottla.controller.requests import ConfigChange, ConfigChanges, ConfigOperation
+from ottla.controller.requests import (
+    AlterBrokerConfigs,
+    ConfigChange,
+    ConfigChanges,
+    ConfigOperation,
+)
 from ottla.controller.topics import TopicDefaults
+from ottla.model.ids import NO_BROKER, BrokerId
 from tests.controller.metadata import Metadata, codes
 
 DELETE, APPEND, SUBTRACT = (
@@ -148,3 +154,141 @@ def test_setting_of_another_version_can_be_taken_away_but_not_set() -> None:
     metadata.alter("web", change("old.setting", operation=DELETE))
 
     assert metadata.topic("web").configs == {}
+
+
+# --- What elections depend on ---
+
+
+def two_eligible() -> Metadata:
+    """Topics ``web`` and ``logs``, led by 1; 2 and 3 are eligible. ``logs`` has no settings."""
+    defaults = TopicDefaults(broker_configs={"min.insync.replicas": "2"})
+    metadata = Metadata(brokers=3, defaults=defaults)
+    metadata.create("web", replication_factor=3, configs={"min.insync.replicas": "2"})
+    metadata.create("logs", replication_factor=3)
+    for name in ("web", "logs"):
+        metadata.move(name, 1, 2, 3)
+        metadata.propose(name, 1)
+        assert metadata.partition(name).eligible_leader_replicas == (2, 3)
+    return metadata
+
+
+def test_nobody_is_eligible_any_more_where_fewer_replicas_commit() -> None:
+    metadata = two_eligible()
+
+    metadata.alter("web", change("min.insync.replicas", "1"))
+
+    assert metadata.partition("web").eligible_leader_replicas == ()
+    assert metadata.partition("logs").eligible_leader_replicas == (2, 3)
+
+
+def test_default_of_all_brokers_counts_for_topics_that_do_not_say_it_themselves() -> None:
+    metadata = two_eligible()
+
+    assert alter_brokers(metadata, "", change("min.insync.replicas", "1")) == ["NONE"]
+
+    assert metadata.partition("web").eligible_leader_replicas == (2, 3)
+    assert metadata.partition("logs").eligible_leader_replicas == ()
+
+
+def test_partition_that_waits_is_led_by_anyone_once_the_topic_allows_it() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2)
+    metadata.move("web", 1, 2)
+    metadata.fence(2, 1)
+    metadata.unfence(2)
+    assert metadata.partition("web").leader == NO_BROKER
+
+    metadata.alter("web", change("unclean.leader.election.enable", "true"))
+
+    assert metadata.partition("web").leader == 2
+
+
+def test_validation_alone_has_no_consequences() -> None:
+    metadata = two_eligible()
+    version = metadata.machine.state.version
+
+    metadata.alter("web", change("min.insync.replicas", "1"), validate_only=True)
+    alter_brokers(metadata, "", change("min.insync.replicas", "1"), validate_only=True)
+
+    assert metadata.machine.state.version == version
+
+
+# --- Settings of brokers ---
+
+
+def alter_brokers(
+    metadata: Metadata, name: str, *changes: ConfigChange, validate_only: bool = False
+) -> list[str]:
+    wanted = ConfigChanges(name=name, changes=changes)
+    request = AlterBrokerConfigs(brokers=(wanted,), validate_only=validate_only)
+    return codes(metadata.ask(request))
+
+
+def test_settings_of_one_broker_and_of_all_are_changed_apart() -> None:
+    metadata = Metadata(brokers=2)
+
+    alter_brokers(metadata, "", change("log.retention.ms", " 005 "), change("log.roll.ms", "7"))
+    alter_brokers(metadata, "2", change("log.retention.ms", "6"))
+    alter_brokers(metadata, "", change("log.roll.ms", operation=DELETE))
+
+    assert metadata.machine.image.broker_configs == {
+        None: {"log.retention.ms": "5"},
+        BrokerId(2): {"log.retention.ms": "6"},
+    }
+
+
+def test_value_that_a_broker_has_already_writes_nothing() -> None:
+    metadata = Metadata(brokers=1)
+    alter_brokers(metadata, "1", change("log.retention.ms", "6"))
+    version = metadata.machine.state.version
+
+    alter_brokers(metadata, "1", change("log.retention.ms", "6"))
+
+    assert metadata.machine.state.version == version
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "message"),
+    [
+        ("", change("node.id", "5"), "node.id cannot be changed while a broker runs"),
+        ("", change("retention.ms", "5"), "default for all topics is log.retention.ms"),
+        ("", change("log.retention.hours", "5"), "by log.retention.ms, in milliseconds"),
+        ("", change("magic", "5"), "unknown setting 'magic'"),
+        ("", change("log.retention.ms", "soon"), "retention.ms"),
+        ("", change("log.retention.ms", "5", APPEND), "is no list"),
+        ("1", change("min.insync.replicas", "2"), "cannot differ from broker to broker"),
+        ("1", change("log.write.caching", "true"), "cannot differ from broker to broker"),
+        ("9", change("log.retention.ms", "5"), "broker 9 is not registered"),
+        ("one", change("log.retention.ms", "5"), "'one' is no broker id"),
+        ("-1", change("log.retention.ms", "5"), "'-1' is no broker id"),
+    ],
+)
+def test_impossible_change_of_a_broker_is_refused(
+    name: str, wanted: ConfigChange, message: str
+) -> None:
+    metadata = Metadata(brokers=1)
+    request = AlterBrokerConfigs(brokers=(ConfigChanges(name=name, changes=(wanted,)),))
+
+    (result,) = metadata.ask(request)
+
+    assert message in str(result.error)
+    assert metadata.machine.image.broker_configs == {}
+
+
+def test_broker_is_named_once_in_a_request() -> None:
+    metadata = Metadata(brokers=1)
+    wanted = ConfigChanges(name="1", changes=(change("log.roll.ms", "5"),))
+
+    results = metadata.ask(AlterBrokerConfigs(brokers=(wanted, wanted)))
+
+    assert codes(results) == ["INVALID_REQUEST", "INVALID_REQUEST"]
+
+
+def test_list_of_all_brokers_is_added_to_where_a_topic_has_none() -> None:
+    metadata = with_topic({}, log_cleanup_policy="")
+    alter_brokers(metadata, "", change("log.cleanup.policy", "delete", APPEND))
+    assert metadata.machine.image.broker_configs[None] == {"log.cleanup.policy": "delete"}
+
+    metadata.alter("web", change("cleanup.policy", "delete", SUBTRACT))
+
+    assert metadata.topic("web").configs == {"cleanup.policy": ""}

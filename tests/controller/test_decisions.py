@@ -51,7 +51,7 @@ def test_entries_follow_one_another_in_version_and_sequence() -> None:
 
     batches = [decode_batch(e) for e in decision.entries(client_id=CLIENT_ID, first_sequence=5)]
 
-    assert [batch.base_version for batch in batches] == [1, 2, 3]
+    assert [batch.base_version for batch in batches] == [2, 3, 4]
     assert [batch.sequence for batch in batches] == [5, 6, 7]
 
 

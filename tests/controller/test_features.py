@@ -53,4 +53,4 @@ def test_request_of_no_known_kind_is_a_bug() -> None:
     )
 
     with pytest.raises(AssertionError):
-        controller.decide("please", 0)  # type: ignore[call-overload]
+        controller.decide("please", 0)  # type: ignore[arg-type]

@@ -42,6 +42,7 @@ def broker(number: int = 1, *, epoch: int = 5, fenced: bool = True) -> BrokerIma
         rack="",
         incarnation_id=b"i",
         fenced=fenced,
+        directory_id=b"d",
     )
 
 
@@ -53,6 +54,14 @@ def fencing(number: int, *, epoch: int = 5, fenced: bool) -> pb.MetadataRecord:
     return records.broker_fencing_changed(BrokerId(number), BrokerEpoch(epoch), fenced=fenced)
 
 
+def shutting_down(number: int = 1, *, epoch: int = 5) -> pb.MetadataRecord:
+    return records.broker_shutting_down(BrokerId(number), BrokerEpoch(epoch))
+
+
+def draining(number: int, *, on: bool) -> pb.MetadataRecord:
+    return records.broker_draining_changed(BrokerId(number), draining=on)
+
+
 def partition(
     *,
     replicas: tuple[int, ...] = (1, 2),
@@ -61,6 +70,8 @@ def partition(
     leader: int = 1,
     leader_epoch: int = 0,
     partition_epoch: int = 0,
+    adding: tuple[int, ...] = (),
+    removing: tuple[int, ...] = (),
 ) -> PartitionImage:
     return PartitionImage(
         replicas=brokers(*replicas),
@@ -69,6 +80,8 @@ def partition(
         leader=BrokerId(leader),
         leader_epoch=LeaderEpoch(leader_epoch),
         partition_epoch=PartitionEpoch(partition_epoch),
+        adding_replicas=brokers(*adding),
+        removing_replicas=brokers(*removing),
     )
 
 
@@ -96,7 +109,16 @@ def test_every_kind_of_record_in_the_format_is_replayed() -> None:
 
 
 def test_partition_changes_as_its_record_says() -> None:
-    image = partition(in_sync=(2,), eligible=(1,), leader=2, leader_epoch=3, partition_epoch=4)
+    image = partition(
+        replicas=(1, 2, 3),
+        in_sync=(2,),
+        eligible=(1,),
+        leader=2,
+        leader_epoch=3,
+        partition_epoch=4,
+        adding=(3,),
+        removing=(1,),
+    )
 
     state = after(changed(0, image), state=two_topics())
 
@@ -186,6 +208,60 @@ def test_new_life_begins_fenced() -> None:
     assert state.image.brokers[BrokerId(1)] == broker(epoch=6, fenced=True)
 
 
+def test_fencing_and_a_new_life_end_a_shutdown() -> None:
+    stopping = after(registered(broker()), fencing(1, fenced=False), shutting_down())
+    assert stopping.image.brokers[BrokerId(1)].shutting_down
+
+    for record in (fencing(1, fenced=True), registered(broker(epoch=6))):
+        assert not after(record, state=stopping).image.brokers[BrokerId(1)].shutting_down
+    # The same life, amended.
+    assert after(registered(broker()), state=stopping).image.brokers[BrokerId(1)].shutting_down
+
+
+def test_broker_drains_through_its_lives_until_it_is_told_to_stop() -> None:
+    state = after(registered(broker()), draining(1, on=True), registered(broker(epoch=6)))
+    assert state.image.brokers[BrokerId(1)].draining
+
+    assert not after(draining(1, on=False), state=state).image.brokers[BrokerId(1)].draining
+
+
+def test_unregistered_broker_is_gone_with_its_settings() -> None:
+    state = after(
+        registered(broker(1)),
+        registered(broker(2)),
+        records.broker_config_changed(BrokerId(1), "a", "1"),
+        records.broker_config_changed(None, "a", "2"),
+        records.broker_unregistered(BrokerId(1)),
+    )
+
+    assert set(state.image.brokers) == {2}
+    assert state.image.broker_configs == {None: {"a": "2"}}
+
+
+def test_settings_of_a_broker_and_of_all_brokers_are_kept_apart() -> None:
+    state = after(
+        records.broker_config_changed(None, "a", "1"),
+        records.broker_config_changed(BrokerId(0), "a", "2"),
+        records.broker_config_changed(BrokerId(0), "b", "3"),
+        records.broker_config_changed(None, "a", None),
+    )
+
+    assert state.image.broker_configs == {BrokerId(0): {"a": "2", "b": "3"}}
+
+
+def test_cluster_gets_its_id_and_its_voters_from_the_log() -> None:
+    state = after(
+        records.cluster_created("c"),
+        records.voter_admitted(BrokerId(0), b"old"),
+        records.voter_admitted(BrokerId(1), b"other"),
+        records.voter_admitted(BrokerId(0), b"new"),
+        state=MetadataState(image=ClusterImage(cluster_id="")),
+    )
+
+    assert state.image.cluster_id == "c"
+    assert state.image.voters == {BrokerId(0): b"new", BrokerId(1): b"other"}
+
+
 def test_unfenced_brokers_are_those_that_serve() -> None:
     state = after(registered(broker(1)), registered(broker(2)), fencing(2, fenced=False))
 
@@ -214,6 +290,18 @@ def test_unfenced_brokers_are_those_that_serve() -> None:
         changed(2, partition(in_sync=(1,), eligible=(3,))),
         changed(2, partition(eligible=(2,))),
         changed(2, partition(in_sync=(1,), leader=2)),
+        changed(2, partition(adding=(3,))),
+        changed(2, partition(removing=(3,))),
+        changed(2, partition(adding=(2,), removing=(2,))),
+        # Another leader, and the epoch of the one before.
+        changed(0, partition(partition_epoch=1, leader=2)),
+        records.cluster_created("another"),
+        records.cluster_created(""),
+        records.voter_admitted(BrokerId(1), b""),
+        shutting_down(),  # of a broker that is fenced
+        shutting_down(9),
+        draining(9, on=True),
+        records.broker_unregistered(BrokerId(9)),
         fencing(9, fenced=True),
         fencing(1, epoch=4, fenced=True),
         registered(broker(epoch=4)),

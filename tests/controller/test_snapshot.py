@@ -18,12 +18,19 @@ from ottla.controller.records import (
     topic_config_changed,
     topic_created,
 )
-from ottla.controller.requests import NewTopic, SetFeatureLevel
+from ottla.controller.requests import (
+    AlterBrokerConfigs,
+    ConfigChange,
+    ConfigChanges,
+    NewTopic,
+    SetFeatureLevel,
+    UnregisterBroker,
+)
 from ottla.controller.state_machine import MetadataStateMachine
 from ottla.model.ids import BrokerEpoch, BrokerId, MetadataOffset, TopicId
 from ottla.model.image import BrokerImage
 from ottla.v1 import metadata_record_pb2 as pb
-from tests.controller.metadata import CLUSTER_ID, Metadata
+from tests.controller.metadata import Metadata
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -48,7 +55,23 @@ def busy() -> Metadata:
     metadata.grow("logs", 4)
     metadata.allocate(2)
     metadata.fence(3)
-    metadata.register(7, rack="r", host="elsewhere", clean_shutdown=True)
+    metadata.register(7, rack="r", host="elsewhere", clean_shutdown=True, directory=70, voter=True)
+    metadata.register(8, directory=80)
+    metadata.register(9)
+    metadata.ask(UnregisterBroker(broker_id=BrokerId(9)))
+    metadata.drain(8)
+    metadata.begin_shutdown(2)
+    metadata.ask(
+        AlterBrokerConfigs(
+            brokers=(
+                ConfigChanges(
+                    name="", changes=(ConfigChange(key="min.insync.replicas", value="2"),)
+                ),
+                ConfigChanges(name="7", changes=(ConfigChange(key="log.roll.ms", value="5"),)),
+            )
+        )
+    )
+    metadata.reassign("logs", 1 if metadata.partition("logs").replicas != (1,) else 2)
     return metadata
 
 
@@ -65,7 +88,7 @@ def broker(number: int) -> BrokerImage:
 
 
 def restored(metadata: Metadata) -> MetadataStateMachine:
-    machine = MetadataStateMachine(cluster_id=CLUSTER_ID)
+    machine = MetadataStateMachine()
     machine.restore(MetadataOffset(len(metadata.log) + 3), metadata.machine.snapshot())
     return machine
 
@@ -84,7 +107,7 @@ def test_restored_machine_takes_the_same_snapshot() -> None:
 
 def test_machine_that_replayed_the_same_log_takes_the_same_snapshot() -> None:
     metadata = busy()
-    other = MetadataStateMachine(cluster_id=CLUSTER_ID)
+    other = MetadataStateMachine()
     for index, entry in enumerate(metadata.log, start=1):
         other.apply(MetadataOffset(index), entry)
 
@@ -109,7 +132,7 @@ def test_snapshot_does_not_depend_on_the_order_in_which_things_were_made() -> No
 
 
 def test_empty_state_has_an_empty_snapshot() -> None:
-    machine = MetadataStateMachine(cluster_id=CLUSTER_ID)
+    machine = MetadataStateMachine()
 
     assert machine.snapshot() == b""
     machine.restore(MetadataOffset(0), b"")
@@ -152,14 +175,12 @@ def test_snapshot_from_beyond_its_index_stops_the_node() -> None:
     metadata = busy()
 
     with pytest.raises(AssertionError):
-        MetadataStateMachine(cluster_id=CLUSTER_ID).restore(
-            MetadataOffset(1), metadata.machine.snapshot()
-        )
+        MetadataStateMachine().restore(MetadataOffset(1), metadata.machine.snapshot())
 
 
 def test_bytes_that_are_no_snapshot_stop_the_node() -> None:
     with pytest.raises(AssertionError, match="3 bytes are no metadata snapshot"):
-        MetadataStateMachine(cluster_id=CLUSTER_ID).restore(MetadataOffset(1), b"\xff\xff\xff")
+        MetadataStateMachine().restore(MetadataOffset(1), b"\xff\xff\xff")
 
 
 def test_snapshot_of_a_newer_version_stops_the_node_and_changes_nothing() -> None:

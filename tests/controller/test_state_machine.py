@@ -19,7 +19,7 @@ from ottla.controller.state_machine import MetadataStateMachine
 from ottla.model.ids import BrokerId, ControllerEpoch, MetadataOffset
 from ottla.model.limits import METADATA_BATCHES_REMEMBERED
 from ottla.v1 import metadata_record_pb2 as pb
-from tests.controller.metadata import CLIENT_ID, CLUSTER_ID, Metadata, election
+from tests.controller.metadata import CLIENT_ID, Metadata, election
 
 APPLIED = AnswerOutcome.APPLIED
 CONFLICT = AnswerOutcome.CONFLICT
@@ -47,9 +47,9 @@ def create(*names: str) -> CreateTopics:
 
 
 def test_machine_is_what_the_consensus_engine_drives() -> None:
-    machine: ReplicatedStateMachine = MetadataStateMachine(cluster_id=CLUSTER_ID)
+    machine: ReplicatedStateMachine = MetadataStateMachine()
 
-    assert machine.snapshot() == MetadataStateMachine(cluster_id=CLUSTER_ID).snapshot()
+    assert machine.snapshot() == MetadataStateMachine().snapshot()
 
 
 def test_answer_says_where_the_batch_is_and_what_version_it_made() -> None:
@@ -57,10 +57,10 @@ def test_answer_says_where_the_batch_is_and_what_version_it_made() -> None:
     (entry,) = metadata.entries(metadata.controller.decide(create("web"), 0))
 
     assert metadata.append(entry) == MetadataAnswer(
-        outcome=APPLIED, version=4, metadata_offset=MetadataOffset(4)
+        outcome=APPLIED, version=5, metadata_offset=MetadataOffset(5)
     )
-    assert metadata.machine.image.metadata_offset == 4
-    assert metadata.machine.state.version == 4
+    assert metadata.machine.image.metadata_offset == 5
+    assert metadata.machine.state.version == 5
 
 
 def test_every_entry_makes_a_new_image_even_one_that_changes_nothing() -> None:
@@ -74,7 +74,7 @@ def test_every_entry_makes_a_new_image_even_one_that_changes_nothing() -> None:
 
 
 def test_indexes_that_the_engine_used_itself_are_skipped() -> None:
-    machine = MetadataStateMachine(cluster_id=CLUSTER_ID)
+    machine = MetadataStateMachine()
 
     machine.apply(MetadataOffset(17), election(broker=1, epoch=1, sequence=1))
 
@@ -223,7 +223,7 @@ def test_clients_do_not_share_sequences() -> None:
 
     other = election(broker=2, epoch=2, sequence=1, client_id=CLIENT_ID + 1)
 
-    assert metadata.append(other).version == 2
+    assert metadata.append(other).version == 3
 
 
 def test_refused_batch_that_is_tried_again_is_refused_again() -> None:
@@ -271,8 +271,8 @@ def test_bytes_that_are_no_batch_stop_the_node() -> None:
 
 def test_unknown_kind_of_record_stops_the_node() -> None:
     metadata = Metadata()
-    # Field 15 of MetadataRecord, which a newer version may have.
-    newer = pb.MetadataRecord.FromString(b"\x7a\x00")
+    # Field 31 of MetadataRecord, which a newer version may have.
+    newer = pb.MetadataRecord.FromString(b"\xfa\x01\x00")
 
     with pytest.raises(AssertionError, match="a kind of record that this version does not know"):
         metadata.append(batch(metadata, newer))
@@ -343,7 +343,7 @@ def test_repr_tells_the_state_in_one_line() -> None:
     metadata = Metadata(brokers=2)
     metadata.create("web")
 
-    state = "<MetadataState version 6 at 6: controller 1 epoch 1, 2 brokers, 1 topics>"
+    state = "<MetadataState version 7 at 7: controller 1 epoch 1, 2 brokers, 1 topics>"
     assert repr(metadata.machine) == f"<MetadataStateMachine {state}>"
     assert repr(metadata.controller) == f"<Controller on {state}>"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ottla.cluster.gate import Gate
@@ -14,12 +14,14 @@ from ottla.cluster.services import (
     BrokerDescription,
     ConfigEntry,
     FetchFailed,
+    MetadataChange,
     OffsetFound,
     OffsetToFind,
     PartitionAppended,
     PartitionFetched,
     PartitionToAppend,
     PartitionToFetch,
+    QuorumDescription,
     Resource,
     Result,
     Services,
@@ -27,9 +29,10 @@ from ottla.cluster.services import (
     TopicDescription,
     TopicToCreate,
 )
-from ottla.controller.requests import ConfigChange
+from ottla.controller.requests import ConfigChange, Reassignment
 from ottla.metrics.registry import BrokerMetrics
 from ottla.model.errors import (
+    BrokerIdNotRegisteredError,
     InvalidConfigError,
     InvalidRecordError,
     InvalidRequestError,
@@ -319,6 +322,37 @@ class NoSettings:
         ]
 
 
+class NothingToAdminister:
+    """A quorum of this broker alone, which refuses every change."""
+
+    def describe_quorum(self) -> QuorumDescription:
+        return QuorumDescription(leader_id=BrokerId(0), term=1, applied_index=1, nodes=[])
+
+    async def reassign(
+        self, partitions: Sequence[Reassignment]
+    ) -> list[tuple[TopicPartition, Result[None]]]:
+        return [
+            (part.topic_partition, UnknownTopicOrPartitionError(f"no {part.topic_partition}"))
+            for part in partitions
+        ]
+
+    async def elect_leaders(
+        self, partitions: Sequence[TopicPartition], *, unclean: bool
+    ) -> list[tuple[TopicPartition, Result[None]]]:
+        del unclean
+        return [(part, UnknownTopicOrPartitionError(f"no {part}")) for part in partitions]
+
+    async def set_draining(self, broker_id: BrokerId, *, draining: bool) -> None:
+        del draining
+        raise BrokerIdNotRegisteredError(f"no broker {broker_id}")
+
+    async def unregister_broker(self, broker_id: BrokerId) -> None:
+        raise BrokerIdNotRegisteredError(f"no broker {broker_id}")
+
+    async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
+        raise InvalidRequestError(f"broker {broker_id} with {directory_id!r} is no voter")
+
+
 class EmptyCluster:
     """A cluster of nobody."""
 
@@ -329,6 +363,14 @@ class EmptyCluster:
     ) -> list[tuple[str, Result[TopicDescription]]]:
         del allow_auto_creation
         return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
+
+    async def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
+        yield MetadataChange(
+            self.image,
+            [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names],
+            (),
+        )
+        await asyncio.Event().wait()
 
     def offline_partitions(self) -> int:
         return 0
@@ -361,6 +403,7 @@ def new_server(logs: ListedLogs, gate: Gate) -> GrpcServer:
         topics=NamedTopics(),
         configs=NoSettings(),
         cluster=EmptyCluster(),
+        administration=NothingToAdminister(),
     )
     calls = Calls(
         gate=gate, instruments=MetricsInstruments(BrokerMetrics(version="test", node_id=0))

@@ -21,6 +21,7 @@ from ottla.testing.broker_process import BrokerDidNotStartError, BrokerProcess, 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 OTTLA = (sys.executable, "-m", "ottla")
+ONE = ("up", "--brokers", "1")
 
 
 class Shell:
@@ -401,7 +402,7 @@ def test_ephemeral_broker_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_text_says_how_to_go_on_and_how_to_stop(tmp_path: Path) -> None:
     port, http_port = free_port(), free_port()
     process = subprocess.Popen(
-        [*OTTLA, "up", "--data", tmp_path, "--grpc-port", str(port), "--http-port", str(http_port)],
+        [*OTTLA, *ONE, "--data", tmp_path, "--grpc-port", str(port), "--http-port", str(http_port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -424,7 +425,7 @@ def test_text_says_how_to_go_on_and_how_to_stop(tmp_path: Path) -> None:
 
 def test_held_data_directory_is_refused(tmp_path: Path) -> None:
     with BrokerProcess(data_directory=tmp_path):
-        status, sentence = refusal("up", "--data", tmp_path, "--grpc-port", "0", "--http-port", "0")
+        status, sentence = refusal(*ONE, "--data", tmp_path, "--grpc-port", "0", "--http-port", "0")
 
     assert status == 1
     assert str(tmp_path / "broker-0") in sentence
@@ -437,7 +438,7 @@ def test_taken_port_is_refused_with_a_free_one() -> None:
         holder.listen()
         taken = holder.getsockname()[1]
 
-        status, sentence = refusal("up", "--ephemeral", "--grpc-port", str(taken))
+        status, sentence = refusal(*ONE, "--ephemeral", "--grpc-port", str(taken))
 
     assert status == 1
     assert f"port {taken}, for gRPC, is taken by another program" in sentence
@@ -476,7 +477,7 @@ def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     status, sentence = refusal(
-        "up", "--data", tmp_path / "file" / "below", "--grpc-port", "0", "--http-port", "0"
+        *ONE, "--data", tmp_path / "file" / "below", "--grpc-port", "0", "--http-port", "0"
     )
 
     assert status == 1

@@ -15,6 +15,7 @@ from ottla.replication.leader import (
     LocalDurable,
     PartitionLeader,
     ProposeIsr,
+    ReplicasChanged,
     ServingChanged,
     Tick,
 )
@@ -92,6 +93,9 @@ class Partition:
 
     def serving(self, *serving: int) -> list[Effect]:
         return self.step(ServingChanged(brokers(*serving)))
+
+    def replicas(self, *replicas: int) -> list[Effect]:
+        return self.step(ReplicasChanged(brokers(*replicas)))
 
     def wait_ms(self, duration_ms: int) -> list[Effect]:
         self.now_ms += duration_ms

@@ -47,6 +47,37 @@ def test_first_fetch_is_compared_with_the_present_alone() -> None:
     assert follower.caught_up_at_ms is None
 
 
+def test_follower_a_little_behind_under_load_was_caught_up_a_little_ago() -> None:
+    """Ten acknowledgements under way at once: each is far below the end at the one before it."""
+    follower = FollowerProgress(caught_up_at_ms=0)
+
+    for now_ms in range(1, 1_000):
+        fetch(follower, at=10 * max(0, now_ms - 10), leader_end=10 * now_ms, now_ms=now_ms)
+
+    assert follower.caught_up_at_ms is not None
+    assert 999 - follower.caught_up_at_ms <= 20
+
+
+def test_follower_that_falls_further_and_further_behind_was_caught_up_long_ago() -> None:
+    follower = FollowerProgress(caught_up_at_ms=0)
+
+    for now_ms in range(1, 1_000):
+        fetch(follower, at=5 * now_ms, leader_end=10 * now_ms, now_ms=now_ms)
+
+    assert follower.caught_up_at_ms is not None
+    assert follower.caught_up_at_ms <= 500
+
+
+def test_sign_of_life_of_a_follower_that_gets_no_further_tells_nothing_new() -> None:
+    follower = FollowerProgress(caught_up_at_ms=50)
+    fetch(follower, at=4, leader_end=9, now_ms=100)
+
+    for now_ms in range(200, 1_000, 100):
+        fetch(follower, at=4, leader_end=9, now_ms=now_ms)
+
+    assert follower.caught_up_at_ms == 50
+
+
 def test_forgotten_follower_begins_anew_in_the_same_life() -> None:
     follower = FollowerProgress(caught_up_at_ms=None)
     fetch(follower, at=0, leader_end=5, now_ms=100)

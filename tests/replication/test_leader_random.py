@@ -1,16 +1,18 @@
 """Whatever order things happen in, whoever the controller may elect holds what is committed.
 
-A leader, two followers and a controller, each with its own truth; what one learns of another
+A leader, two or three of three other brokers, and a controller, each with its own truth; what one learns of another
 comes late. The checks look at the truth, not at what the leader believes.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from random import Random
 
 import pytest
 
+from ottla.model.errors import NotLeaderOrFollowerError
 from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch
 from ottla.replication.leader import (
     AdvanceHighWatermark,
@@ -23,13 +25,15 @@ from ottla.replication.leader import (
     LocalDurable,
     PartitionLeader,
     ProposeIsr,
+    ReplicasChanged,
     ServingChanged,
     Tick,
 )
 
 LEADER = BrokerId(1)
 REPLICAS = frozenset(BrokerId(i) for i in (1, 2, 3))
-FOLLOWERS = REPLICAS - {LEADER}
+BROKERS = REPLICAS | {BrokerId(4)}
+FOLLOWERS = BROKERS - {LEADER}
 LAG_TIME_MAX_MS = 1_000
 
 
@@ -38,11 +42,12 @@ class World:
         self.random = Random(seed)
         self.now_ms = 0
         self.log_end = self.random.randrange(10)
-        self.durable = dict.fromkeys(sorted(REPLICAS), 0)
+        self.durable = dict.fromkeys(sorted(BROKERS), 0)
         # The controller's truth, and its news on the way to the leader, in order.
-        self.isr = frozenset({LEADER, *self.random.sample(sorted(FOLLOWERS), 1)})
+        self.replicas = REPLICAS
+        self.isr = frozenset({LEADER, self.random.choice((BrokerId(2), BrokerId(3)))})
         self.partition_epoch = 0
-        self.serving = REPLICAS
+        self.serving = BROKERS
         self.news: deque[Input] = deque()
         self.proposals: deque[ProposeIsr] = deque()
         self.fetches: deque[FollowerFetched] = deque()
@@ -56,7 +61,7 @@ class World:
             broker=IsrMember(LEADER, BrokerEpoch(1)),
             replicas=REPLICAS,
             isr=self.isr,
-            serving=REPLICAS,
+            serving=BROKERS,
             leader_epoch=LeaderEpoch(1),
             partition_epoch=PartitionEpoch(0),
             log_end_offset=Offset(self.log_end),
@@ -121,7 +126,8 @@ class World:
 
     def deliver_fetch(self) -> None:
         if self.fetches:
-            self.step(self.fetches.popleft())
+            with suppress(NotLeaderOrFollowerError):  # it was removed, or not brought yet
+                self.step(self.fetches.popleft())
 
     def control(self) -> None:
         """Let the controller answer a proposal; the leader hears of it later."""
@@ -130,6 +136,7 @@ class World:
         proposal = self.proposals.popleft()
         isr = frozenset(member.broker_id for member in proposal.members)
         stale = proposal.partition_epoch != self.partition_epoch
+        assert stale or isr <= self.replicas
         if stale or (isr - self.isr) - self.serving or self.random.random() < 0.2:
             self.news.append(IsrRefused(proposal.number))
         else:
@@ -143,8 +150,29 @@ class World:
         self.news.append(ServingChanged(self.serving))
 
     def unfence(self) -> None:
-        self.serving = REPLICAS
+        self.serving = BROKERS
         self.news.append(ServingChanged(self.serving))
+
+    def add_replica(self) -> None:
+        """Let a reassignment bring a broker, whose disk may be empty or may hold an old copy."""
+        new = self.random.choice(sorted(FOLLOWERS))
+        if new in self.replicas:
+            return
+        self.durable[new] = self.random.randint(0, self.durable[new])
+        # If it was here before, it has heard since that it was removed.
+        self.fetches = deque(fetch for fetch in self.fetches if fetch.replica != new)
+        self.change_replicas(self.replicas | {new}, self.isr)
+
+    def remove_replica(self) -> None:
+        """Let a reassignment remove a broker, if others are in sync."""
+        old = self.random.choice(sorted(FOLLOWERS))
+        if old in self.replicas and len(self.replicas) > 2 and self.isr - {LEADER, old}:
+            self.change_replicas(self.replicas - {old}, self.isr - {old})
+
+    def change_replicas(self, replicas: frozenset[BrokerId], isr: frozenset[BrokerId]) -> None:
+        self.replicas = replicas
+        self.news.append(ReplicasChanged(replicas))
+        self.change_isr(isr)
 
     def change_isr(self, isr: frozenset[BrokerId]) -> None:
         self.partition_epoch += 1
@@ -168,6 +196,8 @@ class World:
             *(self.deliver_fetch, self.deliver_news, self.control, self.wait) * 2,
             self.fence,
             self.unfence,
+            self.add_replica,
+            self.remove_replica,
         )
         self.random.choice(actions)()
 
@@ -178,7 +208,7 @@ class World:
         self.step(LocalDurable(Offset(self.log_end)))
         for _ in range(50):
             self.now_ms += 50
-            for follower in sorted(FOLLOWERS):
+            for follower in sorted(self.replicas - {LEADER}):
                 self.acknowledge_from(follower)
             while self.fetches or self.news or self.proposals:
                 self.deliver_fetch()
@@ -203,5 +233,5 @@ def test_everything_is_committed_and_everybody_in_sync_after_healing(seed: int) 
     world.heal()
 
     assert world.high_watermark == world.log_end
-    assert world.isr == world.leader.isr == REPLICAS
+    assert world.isr == world.leader.isr == world.replicas
     assert world.leader.served_high_watermark == world.log_end

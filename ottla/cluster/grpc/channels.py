@@ -64,4 +64,4 @@ class BrokerChannels:
         """Close all; calls on them end."""
         channels, self._channels = list(self._channels.values()), {}
         for channel in channels:
-            await channel.close()
+            await channel.close(None)

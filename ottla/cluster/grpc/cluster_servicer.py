@@ -6,13 +6,27 @@ from typing import TYPE_CHECKING
 
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
+from ottla.cluster.grpc.metadata_watch import serve_watch
 from ottla.cluster.grpc.topics_servicer import describe
-from ottla.cluster.services import LogDirectoryDescription, Services
-from ottla.model.image import BrokerImage
+from ottla.cluster.services import (
+    LogDirectoryDescription,
+    MetadataChange,
+    QuorumNode,
+    Result,
+    Services,
+    TopicDescription,
+)
+from ottla.controller.requests import Reassignment
+from ottla.model.errors import OttlaError
+from ottla.model.ids import BrokerId, TopicPartition
+from ottla.model.image import BrokerImage, ClusterImage
 from ottla.v1 import cluster_pb2, cluster_pb2_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ottla.cluster.grpc.errors import Context
+    from ottla.cluster.grpc.metadata_watch import WatchContext
 
 
 class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
@@ -20,6 +34,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
 
     def __init__(self, services: Services, calls: Calls) -> None:
         self._cluster = services.cluster
+        self._administration = services.administration
         self._calls = calls
 
     async def GetMetadata(
@@ -42,20 +57,57 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
         async with self._calls.call("DescribeBroker", context):
             return await self._describe_broker()
 
+    async def WatchMetadata(  # type: ignore[override]  # writes through the context
+        self, request: cluster_pb2.WatchMetadataRequest, context: WatchContext
+    ) -> None:
+        async with self._calls.stream("WatchMetadata", context):
+            changes = self._cluster.watch(list(request.topics))
+            await serve_watch(changes, _change, context, self._calls.gate)
+
+    async def DescribeQuorum(
+        self, request: cluster_pb2.DescribeQuorumRequest, context: Context
+    ) -> cluster_pb2.DescribeQuorumResponse:
+        del request
+        async with self._calls.call("DescribeQuorum", context):
+            return await self._describe_quorum()
+
+    async def Reassign(
+        self, request: cluster_pb2.ReassignRequest, context: Context
+    ) -> cluster_pb2.PartitionResultsResponse:
+        async with self._calls.call("Reassign", context):
+            return await self._reassign(request)
+
+    async def ElectLeaders(
+        self, request: cluster_pb2.ElectLeadersRequest, context: Context
+    ) -> cluster_pb2.PartitionResultsResponse:
+        async with self._calls.call("ElectLeaders", context):
+            return await self._elect_leaders(request)
+
+    async def SetDraining(
+        self, request: cluster_pb2.SetDrainingRequest, context: Context
+    ) -> cluster_pb2.SetDrainingResponse:
+        async with self._calls.call("SetDraining", context):
+            return await self._set_draining(request)
+
+    async def UnregisterBroker(
+        self, request: cluster_pb2.UnregisterBrokerRequest, context: Context
+    ) -> cluster_pb2.UnregisterBrokerResponse:
+        async with self._calls.call("UnregisterBroker", context):
+            return await self._unregister_broker(request)
+
+    async def ReadmitVoter(
+        self, request: cluster_pb2.ReadmitVoterRequest, context: Context
+    ) -> cluster_pb2.ReadmitVoterResponse:
+        async with self._calls.call("ReadmitVoter", context):
+            return await self._readmit_voter(request)
+
     async def _get_metadata(
         self, request: cluster_pb2.GetMetadataRequest
     ) -> cluster_pb2.GetMetadataResponse:
         topics = await self._cluster.metadata(
             list(request.topics), allow_auto_creation=request.allow_auto_creation
         )
-        image = self._cluster.image
-        return cluster_pb2.GetMetadataResponse(
-            cluster_id=image.cluster_id,
-            controller_id=image.controller_id,
-            brokers=map(_broker, image.brokers.values()),
-            topics=[describe(name, result) for name, result in topics],
-            metadata_offset=image.metadata_offset,
-        )
+        return _metadata(self._cluster.image, topics)
 
     async def _describe_cluster(self) -> cluster_pb2.DescribeClusterResponse:
         image = self._cluster.image
@@ -82,6 +134,101 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
             log_directories=map(_log_directory, broker.log_directories),
         )
 
+    async def _describe_quorum(self) -> cluster_pb2.DescribeQuorumResponse:
+        quorum = self._administration.describe_quorum()
+        return cluster_pb2.DescribeQuorumResponse(
+            leader_id=quorum.leader_id,
+            term=quorum.term,
+            applied_index=quorum.applied_index,
+            nodes=map(_quorum_node, quorum.nodes),
+        )
+
+    async def _reassign(
+        self, request: cluster_pb2.ReassignRequest
+    ) -> cluster_pb2.PartitionResultsResponse:
+        return _partition_results(
+            await self._administration.reassign(
+                [
+                    Reassignment(
+                        topic_partition=TopicPartition(part.topic, part.partition),
+                        replicas=tuple(map(BrokerId, part.replicas)),
+                    )
+                    for part in request.partitions
+                ]
+            )
+        )
+
+    async def _elect_leaders(
+        self, request: cluster_pb2.ElectLeadersRequest
+    ) -> cluster_pb2.PartitionResultsResponse:
+        return _partition_results(
+            await self._administration.elect_leaders(
+                [TopicPartition(part.topic, part.partition) for part in request.partitions],
+                unclean=request.unclean,
+            )
+        )
+
+    async def _set_draining(
+        self, request: cluster_pb2.SetDrainingRequest
+    ) -> cluster_pb2.SetDrainingResponse:
+        await self._administration.set_draining(
+            BrokerId(request.broker_id), draining=request.draining
+        )
+        return cluster_pb2.SetDrainingResponse()
+
+    async def _unregister_broker(
+        self, request: cluster_pb2.UnregisterBrokerRequest
+    ) -> cluster_pb2.UnregisterBrokerResponse:
+        await self._administration.unregister_broker(BrokerId(request.broker_id))
+        return cluster_pb2.UnregisterBrokerResponse()
+
+    async def _readmit_voter(
+        self, request: cluster_pb2.ReadmitVoterRequest
+    ) -> cluster_pb2.ReadmitVoterResponse:
+        await self._administration.readmit_voter(BrokerId(request.broker_id), request.directory_id)
+        return cluster_pb2.ReadmitVoterResponse()
+
+
+def _metadata(
+    image: ClusterImage, topics: Iterable[tuple[str, Result[TopicDescription]]]
+) -> cluster_pb2.GetMetadataResponse:
+    return cluster_pb2.GetMetadataResponse(
+        cluster_id=image.cluster_id,
+        controller_id=image.controller_id,
+        brokers=map(_broker, image.brokers.values()),
+        topics=[describe(name, result) for name, result in topics],
+        metadata_offset=image.metadata_offset,
+    )
+
+
+def _change(change: MetadataChange) -> cluster_pb2.WatchMetadataResponse:
+    return cluster_pb2.WatchMetadataResponse(
+        metadata=_metadata(change.image, change.topics), deleted_topics=change.deleted_topics
+    )
+
+
+def _quorum_node(node: QuorumNode) -> cluster_pb2.DescribeQuorumResponse.Node:
+    return cluster_pb2.DescribeQuorumResponse.Node(
+        id=node.broker_id,
+        voter=True,
+        connected=node.connected,
+        wiped=bool(node.offered_directory_id),
+        offered_directory_id=node.offered_directory_id,
+    )
+
+
+def _partition_results(
+    results: Iterable[tuple[TopicPartition, Result[None]]],
+) -> cluster_pb2.PartitionResultsResponse:
+    response = cluster_pb2.PartitionResultsResponse()
+    for topic_partition, result in results:
+        answer = response.results.add(
+            topic=topic_partition.topic, partition=topic_partition.partition
+        )
+        if isinstance(result, OttlaError):
+            answer.error.CopyFrom(to_message(result))
+    return response
+
 
 def _broker(broker: BrokerImage) -> cluster_pb2.Broker:
     return cluster_pb2.Broker(
@@ -90,6 +237,8 @@ def _broker(broker: BrokerImage) -> cluster_pb2.Broker:
         port=broker.grpc_port,
         rack=broker.rack,
         fenced=broker.fenced,
+        shutting_down=broker.shutting_down,
+        draining=broker.draining,
     )
 
 

@@ -28,6 +28,7 @@ from ottla.cluster.services import Services
 from ottla.model.limits import (
     GRPC_CALLS_MAX,
     GRPC_CALLS_PER_CONNECTION_MAX,
+    GRPC_CLIENT_PING_INTERVAL_MIN_MS,
     GRPC_KEEPALIVE_INTERVAL_MS,
     GRPC_KEEPALIVE_TIMEOUT_MS,
     REQUEST_BYTES_MAX,
@@ -50,7 +51,7 @@ _OPTIONS: Final = [
     ("grpc.max_concurrent_streams", GRPC_CALLS_PER_CONNECTION_MAX),
     ("grpc.keepalive_time_ms", GRPC_KEEPALIVE_INTERVAL_MS),
     ("grpc.keepalive_timeout_ms", GRPC_KEEPALIVE_TIMEOUT_MS),
-    ("grpc.http2.min_ping_interval_without_data_ms", GRPC_KEEPALIVE_INTERVAL_MS // 2),
+    ("grpc.http2.min_ping_interval_without_data_ms", GRPC_CLIENT_PING_INTERVAL_MIN_MS),
     # Two brokers on one port must be an error, not a lottery.
     ("grpc.so_reuseport", 0),
 ]

@@ -40,6 +40,8 @@ def describe(
                 log_start_offset=part.log_start_offset,
                 high_watermark=part.high_watermark,
                 size_bytes=part.size_bytes,
+                adding_replicas=part.image.adding_replicas,
+                removing_replicas=part.image.removing_replicas,
             )
             for part in result.partitions
         ],

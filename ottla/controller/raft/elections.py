@@ -11,6 +11,18 @@ itself. Around it stand three rules of ours:
 
 A quorum of one voter wins both rounds at its first tick.
 
+Nobody waits for the election timeout who knows better. These are about *when* a node asks; what
+it is answered, and so what is safe, does not depend on them:
+
+* **A link that ends is news.** When the one to the leader does, a voter is not bound to that leader
+  any more, and asks at random within the *campaign delay*. If the leader is alive for the others,
+  they go on ignoring us. A voter that knows no leader asks as soon when it is linked with a
+  majority: so a cluster that starts elects at once.
+* **Asking is cheap,** so whoever won no trial asks again soon. It was perhaps too early: the others
+  had not heard yet of the end of their links; or a later one asked whose log is behind ours.
+* **Whoever supports another holds back,** long enough for that one to win. So two that ask for
+  trial votes at almost the same time seldom go on to split the real ones; who did asks again soon.
+
 Every request is answered, unless it is ignored for stickiness; the answer carries the voter's
 term, so that a candidate with an old one catches up and asks again.
 """
@@ -68,10 +80,10 @@ class Elections:
         holds the election.
         """
         raft = self._raft
-        if self._trial_won or raft.role in (Role.LEADER, Role.OBSERVER) or not raft.election_due:
+        if self._trial_won or not self._may_campaign() or not raft.election_due:
             self._trial_won = False
             return
-        raft.restart_election_timer()
+        raft.hold_election_back()
         self._trial = Ballot(raft.term + 1)
         self._count_trial_vote(raft.node_id, raft.term + 1)
         for voter in sorted(raft.voters - {raft.node_id}):
@@ -89,14 +101,29 @@ class Elections:
         elif voter in raft.voters and response.granted:
             if response.pre_vote:
                 self._count_trial_vote(voter, response.campaign_term)
-            elif raft.role is Role.CANDIDATE and response.campaign_term == raft.term:
+            elif self._is_about_our_candidacy(response):
                 self._count_vote(voter)
+        elif self._is_about_our_candidacy(response):
+            raft.bring_election_forward()
 
     def leader_heard(self) -> None:
         """Note that the leader of the present term spoke: no campaign, and no votes for others."""
         self._leader_heard_at_ms = self._raft.now_ms()
         self._trial = None
         self._trial_won = False
+
+    def connected(self) -> None:
+        """Ask soon if nobody is known to lead and a majority, this node included, is linked."""
+        raft = self._raft
+        linked = 1 + len(raft.voters.intersection(raft.connected))
+        if raft.leader is None and self._may_campaign() and is_majority(linked, len(raft.voters)):
+            raft.bring_election_forward()
+
+    def disconnected(self, peer: BrokerId) -> None:
+        """Ask soon if it was the leader; until it speaks again we are not bound to it."""
+        if peer == self._raft.leader and self._may_campaign():
+            self._leader_heard_at_ms = None
+            self._raft.bring_election_forward()
 
     # --- The voter ---
 
@@ -107,6 +134,8 @@ class Elections:
             return
         if request.pre_vote:
             granted = request.campaign_term > raft.term and self._log_is_current(request)
+            if granted and not self._trial_won:
+                raft.hold_election_back()
         else:
             granted = self._vote(candidate, request)
         response = VoteResponse(
@@ -145,7 +174,17 @@ class Elections:
             return False
         return raft.now_ms() - self._leader_heard_at_ms < self._leader_lease_ms
 
+    def _may_campaign(self) -> bool:
+        return self._raft.role in (Role.FOLLOWER, Role.CANDIDATE)
+
     # --- Counting ---
+
+    def _is_about_our_candidacy(self, response: VoteResponse) -> bool:
+        return (
+            not response.pre_vote
+            and self._raft.role is Role.CANDIDATE
+            and response.campaign_term == self._raft.term
+        )
 
     def _request_vote(self, voter: BrokerId, campaign_term: int, *, pre_vote: bool) -> None:
         request = VoteRequest(

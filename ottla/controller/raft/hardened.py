@@ -211,6 +211,16 @@ class HardenedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         """Make this node a candidate at its next tick."""
         self._SyncObj__raftElectionDeadline = float("-inf")
 
+    def bring_election_forward(self) -> None:
+        """Let it run out at random within the campaign delay, unless it does so earlier."""
+        soon = self.now_ms() / 1000 + self._campaign_delay() * self._draw()
+        self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, soon)
+
+    def hold_election_back(self) -> None:
+        """Let it run for one to two campaign delays at least."""
+        later = self.now_ms() / 1000 + self._campaign_delay() * (1 + self._draw())
+        self._SyncObj__raftElectionDeadline = max(self._SyncObj__raftElectionDeadline, later)
+
     # --- RaftState: peers ---
 
     def matched(self, peer: BrokerId) -> int:
@@ -255,6 +265,7 @@ class HardenedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._nodes[peer] = Node(peer)
             self._SyncObj__onReadonlyNodeConnected(self._nodes[peer])
         self.leading.connected(peer)
+        self.elections.connected()
 
     def peer_disconnected(self, peer: BrokerId) -> None:
         """Stop sending to a peer."""
@@ -264,6 +275,7 @@ class HardenedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
             self._SyncObj__onReadonlyNodeDisconnected(self._nodes.pop(peer))
         self.leading.disconnected(peer)
         self.following.disconnected(peer)
+        self.elections.disconnected(peer)
 
     # --- Overrides ---
 
@@ -312,6 +324,9 @@ class HardenedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
         raise RefusedError("commands are appended by the engine")
 
     # --- Inside ---
+
+    def _campaign_delay(self) -> float:
+        return self._settings.campaign_delay_max_ms / 1000
 
     def _is_voter(self) -> bool:
         return self._node_id in self._voters

@@ -21,7 +21,7 @@ Algorithm", figures 2 and 13; pre-votes: Ongaro's dissertation, section 9.6.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 PROPOSED: Final = b"\x00"
 """First byte of a command that somebody proposed; what follows is the proposal."""
@@ -127,3 +127,19 @@ class SnapshotResponse:
 Message = (
     VoteRequest | VoteResponse | AppendRequest | AppendResponse | SnapshotChunk | SnapshotResponse
 )
+
+_FIELDS_BYTES: Final = 100
+
+
+def size_bytes(message: Message) -> int:
+    """Return about how much memory a message takes, for those who bound what waits."""
+    match message:
+        case AppendRequest():
+            entries_bytes = sum(_FIELDS_BYTES + len(entry.command) for entry in message.entries)
+            return _FIELDS_BYTES + entries_bytes
+        case SnapshotChunk():
+            return _FIELDS_BYTES + len(message.data)
+        case VoteRequest() | VoteResponse() | AppendResponse() | SnapshotResponse():
+            return _FIELDS_BYTES
+        case _:
+            assert_never(message)

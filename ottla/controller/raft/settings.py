@@ -23,6 +23,12 @@ class RaftSettings:
     election_timeout_max_ms: int = 2_000
     """Drawn at random between both, so that voters seldom campaign at the same time."""
 
+    campaign_delay_max_ms: int = 150
+    """A voter that knows that nobody leads, because the link to the leader ended, campaigns at
+    random within this; whoever asked without success asks again after once to twice as long. Two
+    of three voters then get in each other's way once in some dozen elections, for a question and
+    its answer take a few milliseconds; and nobody notices that nobody leads for so long."""
+
     # --- Bounds ---
 
     entry_bytes_max: int = limits.METADATA_ENTRY_BYTES_MAX
@@ -40,6 +46,7 @@ class RaftSettings:
     def __post_init__(self) -> None:
         assert 0 < 3 * self.heartbeat_interval_ms < self.election_timeout_min_ms
         assert self.election_timeout_min_ms < self.election_timeout_max_ms
+        assert 0 < 2 * self.campaign_delay_max_ms < self.election_timeout_min_ms
         assert self.trailing_entries_max < self.log_entries_max, "or compaction gains nothing"
         assert self.trailing_bytes_max < self.log_bytes_max, "or compaction gains nothing"
         assert 0 < self.append_bytes_max <= self.in_flight_bytes_max

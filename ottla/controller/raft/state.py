@@ -71,6 +71,12 @@ class RaftState(Protocol):
     def expire_election_timer(self) -> None:
         """Make this node a candidate at its next tick."""
 
+    def bring_election_forward(self) -> None:
+        """Let it run out at random within the campaign delay, unless it does so earlier."""
+
+    def hold_election_back(self) -> None:
+        """Let it run for one to two campaign delays at least."""
+
     # --- What the leader knows of its peers ---
 
     def matched(self, peer: BrokerId) -> int:

@@ -41,6 +41,19 @@ class Transport(Protocol):
         """
 
 
+class Receiver(Protocol):
+    """The receiving half: what a node is told of its links, on the thread that runs it."""
+
+    def connected(self, peer: BrokerId, link: int) -> None:
+        """Note that a link to a peer, voter or observer, has been made."""
+
+    def disconnected(self, peer: BrokerId, link: int) -> None:
+        """Note that a link has ended."""
+
+    def receive(self, peer: BrokerId, link: int, message: Message) -> None:
+        """Take a message that arrived on a link; one of an earlier link is dropped."""
+
+
 class NoPeers:
     """The transport of a quorum of one voter without observers: it is never asked to send."""
 

@@ -171,6 +171,11 @@ class Life:
                 self.subject.network.deliver(*direction, self.random.randint(0, 3))
             self.subject.disconnect(a, b)
             self.happened["cut"] += 1
+            if self.random.random() < 0.3:
+                # To a voter this is the end of its leader, who lives on for the others.
+                self.cut.discard((a, b))
+                self.subject.connect(a, b)
+                self.happened["blink"] += 1
 
     def _crash_or_start(self) -> None:
         up = list(self.subject.up)

@@ -129,6 +129,7 @@ def test_candidate_whose_log_is_behind_gets_no_vote() -> None:
     cluster.run(200)
     cluster.isolate(1)
     cluster.clock.advance(1_000)
+    cluster.engines[2]._node.restart_election_timer()
     receive(cluster, 3, 2, vote_request(cluster, 2, term=5, behind=1))
 
     [response] = answers(cluster, 2, 3)
@@ -277,6 +278,159 @@ def test_voter_of_a_later_term_with_a_shorter_log_does_not_keep_others_from_lead
 
     assert cluster.leaders()[-1] == 2
     assert cluster.engines[2].term > 50
+
+
+# --- Not waiting for the election timeout -----------------------------------------------
+
+
+def milliseconds_until_somebody_leads(cluster: Cluster) -> int:
+    """Let time pass in small steps, messages arriving at once."""
+    start_ms = cluster.clock.now_ms()
+    while not cluster.leaders():
+        cluster.run(5, step_ms=5)
+        assert cluster.clock.now_ms() < start_ms + 30_000, cluster
+    return cluster.clock.now_ms() - start_ms
+
+
+@pytest.mark.parametrize("voters", [3, 5])
+def test_cluster_that_starts_elects_within_two_campaign_delays(voters: int) -> None:
+    for seed in range(20):
+        cluster = Cluster(voters, seed=seed)
+
+        took_ms = milliseconds_until_somebody_leads(cluster)
+
+        assert took_ms <= 2 * cluster.settings.campaign_delay_max_ms + 10
+
+
+@pytest.mark.parametrize("voters", [3, 5])
+def test_end_of_the_link_to_the_leader_is_followed_by_an_election(voters: int) -> None:
+    for seed in range(20):
+        cluster = Cluster(voters, seed=seed)
+        cluster.elect(1)
+        cluster.crash(1)
+
+        took_ms = milliseconds_until_somebody_leads(cluster)
+
+        assert took_ms <= 2 * cluster.settings.campaign_delay_max_ms + 10
+
+
+def test_voter_that_hears_of_the_end_late_costs_no_election_timeout() -> None:
+    for seed in range(20):
+        cluster = Cluster(3, seed=seed)
+        cluster.elect(1)
+        cluster.disconnect(1, 2)
+        cluster.run(100, step_ms=5)  # 2 may ask, and 3 is bound to the leader still
+        cluster.crash(1)
+
+        took_ms = milliseconds_until_somebody_leads(cluster)
+
+        assert took_ms <= 2 * cluster.settings.campaign_delay_max_ms + 10
+
+
+def test_voter_whose_log_is_ahead_soon_asks_after_it_refused_another() -> None:
+    for seed in range(20):
+        cluster = Cluster(3, seed=seed)
+        cluster.elect(1)
+        cluster.disconnect(1, 3)
+        cluster.commit(1, "not on 3")
+        cluster.run(100)
+        cluster.crash(1)
+
+        took_ms = milliseconds_until_somebody_leads(cluster)
+
+        assert cluster.leaders() == [2]
+        assert took_ms <= 4 * cluster.settings.campaign_delay_max_ms
+
+
+def test_voter_without_a_link_to_the_leader_does_not_disturb_those_who_have_one() -> None:
+    cluster = Cluster(5)
+    leader = cluster.elect(1)
+    term = leader.term
+    for _ in range(10):
+        cluster.disconnect(1, 4, 5)
+        cluster.run(1_000)
+        cluster.connect(1, 4, 5)
+        cluster.run(200)
+
+    assert cluster.leaders() == [1]
+    assert {engine.term for engine in cluster.engines.values()} == {term}
+
+
+def test_voter_is_free_once_its_link_to_the_leader_has_ended() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    cluster.disconnect(1, 2)
+    receive(cluster, 3, 2, vote_request(cluster, 2, term=leader.term + 1))
+
+    [response] = answers(cluster, 2, 3)
+
+    assert isinstance(response, VoteResponse)
+    assert response.granted
+
+
+def test_end_of_the_link_to_another_follower_frees_nobody() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    cluster.disconnect(2, 3)
+    cluster.connect(2, 3)
+    receive(cluster, 3, 2, vote_request(cluster, 2, term=leader.term + 1))
+
+    assert answers(cluster, 2, 3) == []
+
+
+def test_voter_is_bound_again_when_it_hears_from_the_leader_on_a_new_link() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    cluster.disconnect(1, 2)
+    cluster.connect(1, 2)
+    cluster.clock.advance(cluster.settings.heartbeat_interval_ms + 1)
+    cluster.tick(1)
+    cluster.network.deliver(1, 2)
+    receive(cluster, 3, 2, vote_request(cluster, 2, term=leader.term + 1))
+
+    assert not any(isinstance(message, VoteResponse) for message in answers(cluster, 2, 3))
+
+
+def test_voters_that_stood_in_each_others_way_try_again_soon() -> None:
+    cluster = Cluster(2)
+    candidates = list(cluster.engines.values())
+    cluster.clock.advance(1)
+    for engine in candidates:
+        engine._node.adopt_term(1)
+        engine._node.expire_election_timer()
+        engine._node.elections._trial_won = True
+    cluster.tick()  # both have given their vote to themselves
+    assert {engine.role for engine in candidates} == {Role.CANDIDATE}
+
+    took_ms = milliseconds_until_somebody_leads(cluster)
+
+    assert took_ms <= 2 * cluster.settings.campaign_delay_max_ms
+
+
+def test_voter_that_supports_another_holds_back() -> None:
+    cluster = Cluster(3)
+    for engine in cluster.engines.values():
+        engine._node.restart_election_timer()
+    cluster.clock.advance(1)
+    cluster.engines[2]._node.bring_election_forward()
+    receive(cluster, 1, 2, vote_request(cluster, 2, term=1, pre_vote=True))
+    cluster.clock.advance(cluster.settings.campaign_delay_max_ms)
+
+    asked = [message for message in answers(cluster, 2, 3) if isinstance(message, VoteRequest)]
+
+    assert asked == []
+
+
+def test_observer_does_not_ask_whatever_happens_to_its_links() -> None:
+    cluster = Cluster(3, observers=1)
+    cluster.elect(1)
+    cluster.isolate(4)
+    cluster.heal(4)
+    cluster.run(1_000)
+    cluster.crash(1)
+    cluster.run(1_000)
+
+    assert cluster.engines[4].role is Role.OBSERVER
 
 
 # --- Leaders ---------------------------------------------------------------------------

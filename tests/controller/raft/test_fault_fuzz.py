@@ -77,7 +77,7 @@ def test_a_life_does_something() -> None:
     life = Life(HardenedSubject(3, seed=1), seed=1)
     life.run(steps=1_500)
 
-    assert min(life.happened[fault] for fault in ("crash", "cut", "snapshot")) > 0
+    assert min(life.happened[fault] for fault in ("crash", "cut", "blink", "snapshot")) > 0
     assert len(life.subject.acknowledged) > 20
 
 

@@ -378,7 +378,8 @@ def test_observers_catch_up_by_a_snapshot() -> None:
 def test_observers_never_count_for_a_majority() -> None:
     cluster = Cluster(3, observers=4)
     cluster.elect(1)
-    cluster.disconnect(1, 2, 3)
+    cluster.crash(2)
+    cluster.crash(3)
     answer = cluster.propose(1, "only observers have this")
 
     cluster.run(500)

@@ -1,0 +1,412 @@
+"""What goes wrong, when, and to whom.
+
+Every so often the nemesis draws a fault, does it, and a while later undoes it. It never takes more
+than the cluster promises to survive: what is *wiped* is not the only copy, a voter keeps its votes,
+and power goes off for everybody only in a way that brings everybody back. In the end it undoes all.
+
+==================  ======================================================================
+kill                one broker; it comes back after milliseconds or seconds
+power loss          all brokers at once; they come back one by one
+crash               one broker, in the middle of an operation of its disk
+pause               one broker hangs, for less or more than its session
+partition           one broker is cut off from the others, both ways
+one-way partition   from one broker nothing gets through to another, or to nobody
+swizzle             brokers are cut off one after another and joined in another order
+slow network        all messages of one broker take long
+slow disk           all syncs of one broker take long
+clock jump          the wall clock of one broker is set
+full disk           writes of one broker fail, until it is started again with more room
+stop                one broker stops in good order and is started again
+wipe                one follower that does not vote is stopped and comes back with an empty disk
+preferred leaders   somebody asks for the preferred leaders
+contested election  the quorum's leader is cut off; candidates hang, and voters die having voted
+==================  ======================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from ottla.controller.raft.messages import Message, VoteRequest, VoteResponse
+from ottla.controller.requests import ElectLeaders
+from ottla.model.ids import BrokerId
+from ottla.simulation.conversation import AskController
+from ottla.simulation.invariants import Invariants
+from ottla.simulation.network import Network
+from ottla.simulation.node import BrokerMachine, BrokerProcess
+from ottla.simulation.world import Action, World
+
+DOWN_SHORT_MS: Final = (1, 300)
+DOWN_LONG_MS: Final = (500, 4_000)
+WALL_JUMP_MAX_MS: Final = 3_600_000
+
+WEIGHTS: Final[Mapping[str, int]] = {
+    "kill": 6,
+    "power loss": 2,
+    "crash": 3,
+    "pause": 3,
+    "partition": 4,
+    "one-way partition": 3,
+    "swizzle": 1,
+    "slow network": 2,
+    "slow disk": 3,
+    "clock jump": 1,
+    "full disk": 1,
+    "stop": 2,
+    "wipe": 1,
+    "preferred leaders": 2,
+    "contested election": 1,
+}
+
+
+class Nemesis:
+    """The faults of one world."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        machines: Sequence[BrokerMachine],
+        invariants: Invariants,
+        *,
+        interval_ms: int,
+        weights: Mapping[str, int] = WEIGHTS,
+    ) -> None:
+        """Draw a fault about every ``interval_ms``."""
+        self._world = world
+        self._network = network
+        self._machines = machines
+        self._invariants = invariants
+        self._interval_ms = interval_ms
+        self._active = False
+        self._faults: dict[str, Action] = {
+            "kill": self._kill,
+            "power loss": self._power_loss,
+            "crash": self._crash,
+            "pause": self._pause,
+            "partition": self._partition,
+            "one-way partition": self._one_way,
+            "swizzle": self._swizzle,
+            "slow network": self._slow_network,
+            "slow disk": self._slow_disk,
+            "clock jump": self._clock_jump,
+            "full disk": self._full_disk,
+            "stop": self._stop,
+            "wipe": self._wipe,
+            "preferred leaders": self._preferred_leaders,
+            "contested election": self._contested_election,
+        }
+        self._names = list(weights)
+        self._weights = list(weights.values())
+
+    def start(self) -> None:
+        """Begin."""
+        self._active = True
+        self._next()
+
+    def end(self) -> None:
+        """Undo everything and do no more: from here on the cluster must recover."""
+        self._active = False
+        self._note("everything heals")
+        self._network.heal()
+        for machine in self._machines:
+            machine.disk_slow_ms = 0
+            machine.disk.crash_at_operation = None
+            machine.eavesdrop = None
+            self._mend(machine)
+            if machine.process is not None and machine.process.paused:
+                machine.process.resume()
+        self._start_all()
+
+    def _start_all(self) -> None:
+        """Start what is down, and what is still on its way down when that has ended."""
+        for machine in self._machines:
+            if machine.process is None:
+                machine.start()
+        self._world.after(DOWN_SHORT_MS[1], "start all", self._start_all)
+
+    # --- Drawing ---
+
+    def _next(self) -> None:
+        delay_ms = self._world.between(1, 2 * self._interval_ms)
+        self._world.after(delay_ms, "nemesis", self._strike)
+
+    def _strike(self) -> None:
+        if self._active:
+            (name,) = self._world.random.choices(self._names, self._weights)
+            self._faults[name]()
+            self._next()
+
+    def _later(self, bounds: tuple[int, int], action: Action) -> None:
+        def act() -> None:
+            if self._active:
+                action()
+
+        self._world.after(self._world.between(*bounds), "nemesis", act)
+
+    def _running(self) -> list[BrokerMachine]:
+        return [machine for machine in self._machines if machine.process is not None]
+
+    def _one(self, among: Sequence[BrokerMachine]) -> BrokerMachine | None:
+        return self._world.random.choice(among) if among else None
+
+    def _note(self, what: str) -> None:
+        self._world.note("nemesis", what)
+
+    def _count(self, kind: str, what: str) -> None:
+        self._world.counts[kind] += 1
+        self._note(what)
+
+    # --- Dying ---
+
+    def _kill(self) -> None:
+        machine = self._one(self._running())
+        if machine is not None:
+            power = self._world.chance(1 / 4)
+            self._count("kills", f"kills broker {machine.id}{', with its machine' * power}")
+            machine.kill(power=power)
+            self._start_later(machine)
+
+    def _power_loss(self) -> None:
+        self._count("kills", "cuts the power of all")
+        for machine in self._running():
+            machine.kill(power=True)
+        for machine in self._machines:
+            self._start_later(machine)
+
+    def _crash(self) -> None:
+        machine = self._one(self._running())
+        if machine is not None:
+            self._count("kills", f"lets broker {machine.id} crash in a write")
+            disk = machine.disk
+            disk.crash_at_operation = disk.operations + self._world.between(1, 30)
+            self._start_later(machine)
+
+    def _start_later(self, machine: BrokerMachine) -> None:
+        def start() -> None:
+            if machine.process is None:
+                machine.start()
+            elif machine.disk.crash_at_operation is not None:
+                self._start_later(machine)
+
+        self._later(self._world.random.choice((DOWN_SHORT_MS, DOWN_LONG_MS)), start)
+
+    def _contested_election(self) -> None:
+        """Make an election likely, and a second vote in one term if votes are forgotten."""
+        for machine in self._running():
+            process = machine.process
+            if process is not None and process.shell.is_active:
+                self._count("partitions", f"cuts off the controller, broker {machine.id}")
+                self._cut_off(machine.id)
+        for machine in self._machines:
+            machine.eavesdrop = self._overheard
+        self._heal_later((1_000, 4_000))
+        self._later((1_000, 4_000), self._listen_no_more)
+
+    def _listen_no_more(self) -> None:
+        for machine in self._machines:
+            machine.eavesdrop = None
+
+    def _overheard(self, machine: BrokerMachine, message: Message) -> None:
+        process = machine.process
+        if process is None or process.paused or self._world.chance(1 / 2):
+            return
+        if isinstance(message, VoteRequest) and message.pre_vote:
+            self._count("pauses", f"pauses broker {machine.id}, which asks for votes")
+            self._world.after(0, "nemesis", process.pause)
+            self._world.after(self._world.between(10, 200), "nemesis", self._resuming(process))
+        elif isinstance(message, VoteResponse) and message.granted and not message.pre_vote:
+            self._world.after(self._world.between(0, 2), "nemesis", self._killing(machine))
+
+    def _killing(self, machine: BrokerMachine) -> Action:
+        process = machine.process
+
+        def kill() -> None:
+            if self._active and machine.process is process and process is not None:
+                self._count("kills", f"kills broker {machine.id}, which has voted")
+                machine.kill(power=False)
+                self._later((1, 40), lambda: self._start(machine))
+
+        return kill
+
+    def _start(self, machine: BrokerMachine) -> None:
+        if machine.process is None:
+            machine.start()
+
+    def _resuming(self, process: BrokerProcess) -> Action:
+        def resume() -> None:
+            if process.alive and process.paused:
+                process.resume()
+
+        return resume
+
+    def _stop(self) -> None:
+        machine = self._one(self._running())
+        if machine is not None:
+            self._count("stops", f"stops broker {machine.id}")
+            machine.stop()
+
+            def start() -> None:
+                if machine.process is None:
+                    machine.start()
+                else:
+                    self._later(DOWN_LONG_MS, start)
+
+            self._later(DOWN_LONG_MS, start)
+
+    def _wipe(self) -> None:
+        machine = self._one([m for m in self._machines if self._may_lose_its_disk(m)])
+        if machine is not None:
+            self._count("wipes", f"wipes broker {machine.id}")
+            if machine.process is not None:
+                machine.kill(power=False)
+            machine.wipe()
+            self._invariants.wiped(machine.id)
+            self._start_later(machine)
+
+    def _may_lose_its_disk(self, machine: BrokerMachine) -> bool:
+        """Whether others have all that it has, and none of them has just lost its own."""
+        if machine.id in machine.settings.voters:
+            return False
+        for ledger in self._invariants.ledgers.values():
+            if ledger.image is None or machine.id not in ledger.image.replicas:
+                continue
+            others = set(ledger.image.in_sync_replicas) - {machine.id} - ledger.wiped
+            if not others or ledger.wiped:
+                return False
+        return True
+
+    # --- Hanging, and being slow ---
+
+    def _pause(self) -> None:
+        machine = self._one([m for m in self._running() if m.process and not m.process.paused])
+        if machine is not None and machine.process is not None:
+            process = machine.process
+            self._count("pauses", f"pauses broker {machine.id}")
+            process.pause()
+
+            self._later((50, 5_000), self._resuming(process))
+
+    def _slow_disk(self) -> None:
+        machine = self._one(self._machines)
+        assert machine is not None
+        self._count("slow disks", f"slows the disk of broker {machine.id}")
+        machine.disk_slow_ms = self._world.between(20, 800)
+
+        def mend() -> None:
+            machine.disk_slow_ms = 0
+
+        self._later((200, 5_000), mend)
+
+    def _slow_network(self) -> None:
+        machine = self._one(self._machines)
+        assert machine is not None
+        self._count("slow networks", f"slows the messages of broker {machine.id}")
+        self._network.slow_ms[machine.id] = self._world.between(10, 400)
+        self._later((200, 5_000), lambda: self._hasten(machine.id))
+
+    def _hasten(self, broker: BrokerId) -> None:
+        self._network.slow_ms.pop(broker, None)
+
+    def _clock_jump(self) -> None:
+        machine = self._one(self._machines)
+        assert machine is not None
+        jump_ms = self._world.between(-WALL_JUMP_MAX_MS, WALL_JUMP_MAX_MS)
+        self._count("clock jumps", f"sets the clock of broker {machine.id} by {jump_ms} ms")
+        machine.wall_offset_ms += jump_ms
+        if machine.process is not None:
+            machine.process.clock.wall_offset_ms = machine.wall_offset_ms
+
+    def _full_disk(self) -> None:
+        machine = self._one(self._running())
+        if machine is None:
+            return
+        self._count("full disks", f"fills the disk of broker {machine.id}")
+        machine.disk_was_hurt = True
+        machine.disk.capacity_bytes = 1
+
+        def mend() -> None:
+            self._mend(machine)
+            if machine.process is None:
+                machine.start()
+
+        self._later((300, 3_000), mend)
+
+    def _mend(self, machine: BrokerMachine) -> None:
+        """Give it room; a broker that has not met the full disk by now never will."""
+        machine.disk.capacity_bytes = 1 << 40
+        if machine.process is None:
+            machine.disk_was_hurt = False
+
+    # --- The network ---
+
+    def _numbers(self) -> list[int]:
+        return [machine.id for machine in self._machines]
+
+    def _cut_off(self, broker: int, *, inward: bool = True, outward: bool = True) -> None:
+        for other in self._numbers():
+            if other != broker:
+                if outward:
+                    self._network.block(broker, other)
+                if inward:
+                    self._network.block(other, broker)
+
+    def _partition(self) -> None:
+        broker = self._world.random.choice(self._numbers())
+        self._count("partitions", f"cuts off broker {broker}")
+        self._cut_off(broker)
+        self._heal_later((200, 6_000))
+
+    def _one_way(self) -> None:
+        source, target = self._world.random.sample(self._numbers(), 2)
+        match self._world.between(0, 2):
+            case 0:
+                self._count("partitions", f"lets nothing through from {source} to {target}")
+                self._network.block(source, target)
+            case 1:
+                self._count("partitions", f"lets nothing out of {source}")
+                self._cut_off(source, inward=False)
+            case _:
+                self._count("partitions", f"lets nothing into {source}")
+                self._cut_off(source, outward=False)
+        self._heal_later((200, 6_000))
+
+    def _swizzle(self) -> None:
+        self._count("partitions", "cuts off one broker after another")
+        brokers = self._numbers()
+        chosen = self._world.random.sample(brokers, self._world.between(1, len(brokers)))
+        at_ms = 0
+        for broker in chosen:
+            at_ms += self._world.between(1, 400)
+            self._later((at_ms, at_ms), self._cutting(broker))
+        self._heal_later((at_ms + 200, at_ms + 3_000))
+
+    def _cutting(self, broker: int) -> Callable[[], None]:
+        return lambda: self._cut_off(broker)
+
+    def _heal_later(self, bounds: tuple[int, int]) -> None:
+        def heal() -> None:
+            self._note("heals the network")
+            slow_ms = dict(self._network.slow_ms)
+            self._network.heal()
+            self._network.slow_ms.update(slow_ms)
+
+        self._later(bounds, heal)
+
+    # --- People ---
+
+    def _preferred_leaders(self) -> None:
+        machine = self._one(self._running())
+        if machine is not None and machine.process is not None:
+            self._count("elections asked for", "asks for the preferred leaders")
+            request = AskController(ElectLeaders(partitions=None))
+            machine.process.run("ask", _asking(machine, request))
+
+
+def _asking(machine: BrokerMachine, request: AskController) -> Action:
+    def ask() -> None:
+        if machine.process is not None and machine.process.started:
+            machine.process.client.ask_once(request.request, lambda _result: None)
+
+    return ask

@@ -1,0 +1,157 @@
+"""Administration is one request to the controller each; the quorum is told as this node sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import overload
+
+import pytest
+
+from ottla.cluster.cluster_administration import (
+    BrokerAdministrationService,
+    NoLinks,
+    QuorumState,
+)
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.services import QuorumNode
+from ottla.controller.raft.consensus import Role, RoleChanged
+from ottla.controller.requests import (
+    ElectLeaders,
+    PartitionResult,
+    ReadmitVoter,
+    Reassign,
+    Reassignment,
+    SetDraining,
+    UnregisterBroker,
+)
+from ottla.model.errors import ElectionNotNeededError, InvalidRequestError
+from ottla.model.ids import NO_BROKER, BrokerId, MetadataOffset, TopicPartition
+from ottla.model.image import ClusterImage
+from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
+
+WEB_0 = TopicPartition("web", 0)
+ONE, TWO, THREE = map(BrokerId, (1, 2, 3))
+
+
+class Controller:
+    """Does everything it is asked for, except for elections."""
+
+    def __init__(self) -> None:
+        self.requests: list[object] = []
+
+    @overload
+    async def submit(
+        self, request: Reassign | ElectLeaders, *, timeout_ms: int
+    ) -> tuple[PartitionResult, ...]: ...
+    @overload
+    async def submit(
+        self, request: SetDraining | UnregisterBroker | ReadmitVoter, *, timeout_ms: int
+    ) -> None: ...
+    async def submit(self, request: object, *, timeout_ms: int) -> object:
+        assert timeout_ms > 0
+        self.requests.append(request)
+        if isinstance(request, Reassign):
+            return tuple(
+                PartitionResult(topic_partition=each.topic_partition) for each in request.partitions
+            )
+        if isinstance(request, ElectLeaders):
+            return tuple(
+                PartitionResult(topic_partition=each, error=ElectionNotNeededError("led already"))
+                for each in request.partitions or (WEB_0,)
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Offered:
+    directory_id: bytes
+
+
+@dataclass
+class Links:
+    present: frozenset[BrokerId] = frozenset()
+    refused: dict[BrokerId, Offered] = field(default_factory=dict)
+
+
+def quorum_state(links: Links | NoLinks) -> QuorumState:
+    metadata = MetadataCache(ClusterImage(cluster_id="c", metadata_offset=MetadataOffset(42)))
+    return QuorumState(broker_id=ONE, voters={THREE, ONE, TWO}, links=links, metadata=metadata)
+
+
+@pytest.fixture
+def controller() -> Controller:
+    return Controller()
+
+
+@pytest.fixture
+def service(controller: Controller) -> BrokerAdministrationService:
+    return BrokerAdministrationService(controller, quorum_state(NoLinks()))
+
+
+async def test_each_partition_of_a_request_has_its_result(
+    controller: Controller, service: BrokerAdministrationService
+) -> None:
+    moves = [Reassignment(topic_partition=WEB_0, replicas=(TWO, THREE))]
+
+    assert await service.reassign(moves) == [(WEB_0, None)]
+    ((partition, error),) = await service.elect_leaders([WEB_0], unclean=True)
+
+    assert (partition, type(error)) == (WEB_0, ElectionNotNeededError)
+    assert controller.requests == [
+        Reassign(partitions=tuple(moves)),
+        ElectLeaders(partitions=(WEB_0,), unclean=True),
+    ]
+
+
+async def test_no_partition_named_means_all_that_need_an_election(
+    controller: Controller, service: BrokerAdministrationService
+) -> None:
+    await service.elect_leaders([], unclean=False)
+
+    assert controller.requests == [ElectLeaders(partitions=None)]
+
+
+async def test_brokers_and_voters_are_changed_by_one_request_each(
+    controller: Controller, service: BrokerAdministrationService
+) -> None:
+    await service.set_draining(TWO, draining=True)
+    await service.unregister_broker(TWO)
+    await service.readmit_voter(THREE, b"d" * 16)
+
+    assert controller.requests == [
+        SetDraining(broker_id=TWO, draining=True),
+        UnregisterBroker(broker_id=TWO),
+        ReadmitVoter(broker_id=THREE, directory_id=b"d" * 16),
+    ]
+
+
+async def test_too_many_partitions_are_refused(
+    controller: Controller, service: BrokerAdministrationService
+) -> None:
+    many = [TopicPartition("web", n) for n in range(PARTITIONS_PER_REQUEST_MAX + 1)]
+
+    with pytest.raises(InvalidRequestError, match="name at most"):
+        await service.elect_leaders(many, unclean=False)
+    assert not controller.requests
+
+
+def test_quorum_is_described_with_links_and_refused_voters() -> None:
+    state = quorum_state(Links(frozenset({TWO}), {THREE: Offered(b"new")}))
+    assert state.describe().leader_id == NO_BROKER
+
+    state.role_changed(RoleChanged(Role.FOLLOWER, 7, TWO))
+
+    described = state.describe()
+    assert (described.leader_id, described.term, described.applied_index) == (TWO, 7, 42)
+    assert described.nodes == [
+        QuorumNode(broker_id=ONE, connected=True),
+        QuorumNode(broker_id=TWO, connected=True),
+        QuorumNode(broker_id=THREE, connected=False, offered_directory_id=b"new"),
+    ]
+
+
+def test_leader_names_itself() -> None:
+    state = quorum_state(NoLinks())
+    state.role_changed(RoleChanged(Role.LEADER, 8, None))
+
+    assert state.describe().leader_id == ONE

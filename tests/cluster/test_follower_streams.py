@@ -1,0 +1,607 @@
+"""What is appended goes to every follower at once, in order, and as far as it lets us."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from ottla.model.errors import (
+    BrokerNotAvailableError,
+    ClusterAuthorizationError,
+    FencedLeaderEpochError,
+    InconsistentClusterIdError,
+    InvalidRequestError,
+    NotLeaderOrFollowerError,
+    OffsetOutOfRangeError,
+    StaleBrokerEpochError,
+    StorageError,
+    UnknownTopicIdError,
+)
+from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset
+from ottla.record.batch import split_batches
+from ottla.storage.format import segment_file
+from ottla.v1.replication_pb2 import FollowRequest
+from tests.cluster.following import CREDIT_BYTES, THIRD, Follower, Leading
+from tests.cluster.world import DIRECTORY, ME, OTHER, BusyReaders, batch, broker, until
+
+
+@pytest.fixture
+async def leading() -> AsyncIterator[Leading]:
+    running = Leading()
+    await running.start()
+    yield running
+    await running.stop()
+
+
+async def turns() -> None:
+    """Let everybody do what he can do now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def append(leading: Leading, *values: bytes, number: int = 0) -> None:
+    leading.begin(("orders", number, batch(*values)), acks=1)
+
+
+# --- Who is let in ---
+
+
+async def test_follower_of_another_cluster_is_refused(leading: Leading) -> None:
+    follower = leading.follower(cluster_id="d" * 22)
+
+    assert isinstance(await follower.ended(), InconsistentClusterIdError)
+
+
+async def test_earlier_life_of_a_broker_is_refused(leading: Leading) -> None:
+    follower = leading.follower(broker_epoch=0)
+
+    assert isinstance(await follower.ended(), StaleBrokerEpochError)
+
+
+async def test_broker_that_has_just_registered_is_waited_for(leading: Leading) -> None:
+    follower = leading.follower(broker_epoch=2)
+    await turns()
+    newer = replace(broker(OTHER), broker_epoch=BrokerEpoch(2))
+    await leading.publish(brokers={**leading.image.brokers, OTHER: newer})
+    append(leading)
+
+    follower.begin(0)
+
+    await follower.has(1)
+
+
+async def test_broker_that_nobody_knows_is_to_try_again(leading: Leading) -> None:
+    follower = leading.follower(9)
+
+    assert isinstance(await follower.ended(), BrokerNotAvailableError)
+
+
+async def test_caller_without_the_brokers_certificate_is_refused(leading: Leading) -> None:
+    follower = leading.follower()
+
+    def refuse(claimed: BrokerId) -> None:
+        raise ClusterAuthorizationError(f"not broker {claimed}")
+
+    follower.refused_as = refuse
+
+    assert isinstance(await follower.ended(), ClusterAuthorizationError)
+
+
+async def test_first_message_says_who_follows(leading: Leading) -> None:
+    async def said() -> AsyncIterator[FollowRequest]:
+        yield FollowRequest(alive=True)
+
+    with pytest.raises(InvalidRequestError, match="has no identity"):
+        await leading.streams.serve(said(), write=_nobody, check_caller=lambda _: None)
+
+
+async def _nobody(response: object) -> None:
+    raise AssertionError(response)
+
+
+async def test_call_without_a_message_ends_by_itself(leading: Leading) -> None:
+    async def said() -> AsyncIterator[FollowRequest]:
+        return
+        yield
+
+    await leading.streams.serve(said(), write=_nobody, check_caller=lambda _: None)
+
+
+async def test_second_stream_of_a_broker_ends_its_first(leading: Leading) -> None:
+    first = leading.follower()
+    first.begin(0)
+    await first.heard(lambda: first.entries)
+
+    second = leading.follower()
+    second.begin(0)
+    append(leading)
+
+    assert isinstance(await first.ended(), BrokerNotAvailableError)
+    await second.has(1)
+
+
+async def test_stream_ends_when_its_broker_has_registered_again(leading: Leading) -> None:
+    follower = leading.follower()
+    follower.begin(0)
+    await follower.heard(lambda: follower.entries)
+
+    newer = replace(broker(OTHER), broker_epoch=BrokerEpoch(2))
+    await leading.publish(brokers={**leading.image.brokers, OTHER: newer})
+
+    assert isinstance(await follower.ended(), StaleBrokerEpochError)
+
+
+async def test_closing_ends_all_streams_and_lets_none_in(leading: Leading) -> None:
+    follower = leading.follower()
+    follower.begin(0)
+    await follower.heard(lambda: follower.entries)
+
+    leading.streams.close()
+
+    assert isinstance(await follower.ended(), BrokerNotAvailableError)
+    assert isinstance(await leading.follower().ended(), BrokerNotAvailableError)
+
+
+# --- Where a copy begins ---
+
+
+async def test_copy_goes_on_where_the_followers_log_ends(leading: Leading) -> None:
+    for value in (b"a", b"b", b"c"):
+        append(leading, value)
+    follower = leading.follower()
+
+    follower.begin(0, fetch_offset=2, last_fetched_epoch=0)
+
+    await follower.has(3)
+    assert split_batches(follower.of()[0].records)[0].header.base_offset == 2
+
+
+async def test_follower_of_an_earlier_epoch_is_fenced(leading: Leading) -> None:
+    await leading.change_partition("orders", 0, leader=OTHER)
+    await leading.change_partition("orders", 0, leader=ME)
+    follower = leading.follower()
+
+    follower.begin(0, leader_epoch=1)
+
+    assert isinstance(await follower.refused(), FencedLeaderEpochError)
+
+
+async def test_follower_of_what_another_leads_is_refused_at_once(leading: Leading) -> None:
+    await leading.change_partition("orders", 0, leader=OTHER)
+    follower = leading.follower(THIRD)
+
+    follower.begin(0, leader_epoch=1)
+
+    assert isinstance(await follower.refused(), NotLeaderOrFollowerError)
+
+
+async def test_follower_that_has_heard_first_of_the_new_leader_waits_for_it(
+    leading: Leading,
+) -> None:
+    await leading.change_partition("orders", 0, leader=OTHER)
+    follower = leading.follower(THIRD)
+    follower.begin(0, leader_epoch=2)
+    await turns()
+
+    await leading.change_partition("orders", 0, leader=ME)
+
+    await follower.heard(lambda: follower.entries)
+    assert not follower.entries[0].HasField("error")
+
+
+async def test_follower_of_an_unknown_topic_is_refused_after_a_while(leading: Leading) -> None:
+    follower = leading.follower()
+
+    follower.begin(0, topic_id=bytes(16))
+
+    assert isinstance(await follower.refused(), UnknownTopicIdError)
+
+
+async def test_logs_that_differ_are_not_copied(leading: Leading) -> None:
+    append(leading, b"a", b"b")
+    follower = leading.follower()
+
+    follower.begin(0, fetch_offset=5, last_fetched_epoch=0)
+
+    await follower.heard(lambda: follower.entries)
+    (answer,) = follower.entries
+    assert (answer.diverging.epoch, answer.diverging.end_offset) == (0, 2)
+    assert not answer.records
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] is None
+
+
+async def test_follower_below_the_log_start_is_told_where_it_is(leading: Leading) -> None:
+    for _ in range(3):
+        append(leading)
+    leading.partition("orders").delete_records_before(Offset(2))
+    follower = leading.follower()
+
+    follower.begin(0)
+
+    assert isinstance(await follower.refused(), OffsetOutOfRangeError)
+    assert follower.entries[0].log_start_offset == 2
+
+
+async def test_what_a_follower_has_on_disk_counts_from_its_first_word_on(
+    leading: Leading,
+) -> None:
+    append(leading, b"a", b"b")
+    follower = leading.follower()
+
+    follower.begin(0, fetch_offset=2, last_fetched_epoch=0, durable_end_offset=1)
+
+    await follower.heard(lambda: follower.entries)
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 1
+
+
+async def test_with_write_caching_the_end_of_the_followers_log_counts(leading: Leading) -> None:
+    await leading.put_orders(write_caching="true")
+    append(leading, b"a", b"b")
+    follower = leading.follower()
+
+    follower.begin(0, fetch_offset=2, last_fetched_epoch=0, durable_end_offset=1)
+
+    await follower.heard(lambda: follower.entries)
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 2
+
+
+@pytest.mark.parametrize("nonsense", [{"topic_id": b"x"}, {"durable_end_offset": -1}])
+async def test_nonsense_is_refused(leading: Leading, nonsense: dict[str, object]) -> None:
+    follower = leading.follower()
+
+    follower.begin(0, **nonsense)
+
+    with pytest.raises(InvalidRequestError):
+        raise await follower.refused() if "topic_id" not in nonsense else await follower.ended()
+
+
+# --- What is appended ---
+
+
+def first_message_of(follower: Follower, handle: int) -> int:
+    """Which message was the first with records of this partition."""
+    return next(
+        position
+        for position, message in enumerate(follower.messages)
+        if any(entry.handle == handle and entry.records for entry in message.partitions)
+    )
+
+
+async def following(leading: Leading, *numbers: int, broker_id: int = OTHER) -> Follower:
+    """A follower that has begun, and has heard of it."""
+    follower = leading.follower(broker_id)
+    follower.begin(*numbers)
+    await follower.heard(lambda: len(follower.entries) == len(numbers))
+    follower.messages.clear()
+    return follower
+
+
+async def test_one_record_is_one_message_without_a_pause(leading: Leading) -> None:
+    followers = [await following(leading, 0, broker_id=id_) for id_ in (OTHER, THIRD)]
+
+    append(leading, b"a")
+
+    await turns()
+    for follower in followers:
+        assert [len(message.partitions) for message in follower.messages] == [1]
+        assert follower.end_offset() == 1
+
+
+async def test_records_are_committed_once_all_acknowledge(leading: Leading) -> None:
+    followers = [await following(leading, 0, broker_id=id_) for id_ in (OTHER, THIRD)]
+    produced = asyncio.create_task(leading.appended(name="orders"))
+    for follower in followers:
+        await follower.has(1)
+    await leading.flushed()
+    assert not produced.done()
+
+    for follower in followers:
+        follower.acknowledge(1)
+
+    await produced
+    await followers[0].heard(lambda: followers[0].high_watermark() == 1)
+
+
+async def test_high_watermark_goes_with_the_next_records(leading: Leading) -> None:
+    followers = [await following(leading, 0, broker_id=id_) for id_ in (OTHER, THIRD)]
+    append(leading, b"a")
+    await leading.flushed()
+    for follower in followers:
+        await follower.has(1)
+        follower.acknowledge(1)
+    await until(lambda: leading.partition("orders").high_watermark == 1)
+
+    append(leading, b"b")
+
+    await turns()
+    assert [len(m.partitions) for m in followers[0].messages] == [1, 1]
+    assert followers[0].entries[1].high_watermark == 1
+
+
+async def test_high_watermarks_of_many_partitions_come_in_one_message(leading: Leading) -> None:
+    followers = [await following(leading, 0, 1, 2, broker_id=id_) for id_ in (OTHER, THIRD)]
+    for number in range(3):
+        append(leading, number=number)
+    await leading.flushed()
+    for follower in followers:
+        for number in range(3):
+            await follower.has(1, number)
+            follower.acknowledge(1, handle=number)
+    follower = followers[0]
+
+    await follower.heard(lambda: all(follower.high_watermark(n) == 1 for n in range(3)))
+
+    assert [len(message.partitions) for message in follower.messages][-1] == 3
+
+
+async def test_what_is_appended_while_a_message_is_sent_is_in_the_next_one(
+    leading: Leading,
+) -> None:
+    follower = await following(leading, 0, 1)
+    follower.reads.clear()
+    append(leading)
+    await turns()
+    for number in (0, 1, 0, 1):
+        append(leading, number=number)
+
+    follower.reads.set()
+
+    await follower.has(3, 0)
+    await follower.has(2, 1)
+    assert [len(message.partitions) for message in follower.messages] == [1, 2]
+
+
+async def test_no_more_is_sent_than_the_follower_has_room_for(leading: Leading) -> None:
+    follower = await following(leading, 0)
+    for _ in range(40):
+        leading.begin(("orders", 0, batch(bytes(100_000))), acks=1)
+
+    await turns()
+
+    sent = sum(len(entry.records) for entry in follower.entries)
+    assert CREDIT_BYTES <= sent < 2 * CREDIT_BYTES + 200_000
+    follower.say(credit_bytes=4 * CREDIT_BYTES)
+    await follower.has(40)
+
+
+async def test_batch_larger_than_a_message_is_sent_all_the_same(leading: Leading) -> None:
+    await leading.put_orders(max_message_bytes="4000000")
+    follower = await following(leading, 0, 1)
+    append(leading, number=1)
+    append(leading, bytes(3_000_000))
+
+    await follower.has(1)
+
+
+async def test_busy_partition_does_not_starve_the_others(leading: Leading) -> None:
+    follower = await following(leading, 0, 1)
+    follower.reads.clear()
+    follower.say(credit_bytes=64 << 20)
+    for _ in range(60):
+        leading.begin(("orders", 0, batch(bytes(100_000))), acks=1)
+    append(leading, number=1)
+
+    follower.reads.set()
+
+    await follower.has(60, 0)
+    assert first_message_of(follower, 1) <= 1
+
+
+async def test_follower_that_catches_up_does_not_hold_up_those_in_step(leading: Leading) -> None:
+    for _ in range(60):
+        leading.begin(("orders", 0, batch(bytes(100_000))), acks=1)
+    follower = await following(leading, 1)
+    follower.reads.clear()
+    follower.begin(0, catching_up=True)
+    follower.say(credit_bytes=64 << 20)
+    await turns()
+    append(leading, number=1)
+
+    follower.reads.set()
+
+    await follower.has(60, 0)
+    assert first_message_of(follower, 1) <= 1
+
+
+async def test_partition_on_the_disk_does_not_hold_up_those_in_memory(leading: Leading) -> None:
+    append(leading)
+    await leading.flushed()
+    leading.disk.make_cold(segment_file(DIRECTORY / "orders-0", 0, ".log"))
+    busy = BusyReaders(leading.readers)
+    follower = leading.follower()
+    follower.begin(0, 1)
+    append(leading, number=1)
+
+    await follower.has(1, 1)
+
+    assert follower.end_offset(0) == 0
+    busy.end()
+    await follower.has(1, 0)
+
+
+async def test_what_was_read_from_the_disk_for_a_copy_that_ended_is_thrown_away(
+    leading: Leading,
+) -> None:
+    append(leading)
+    await leading.flushed()
+    leading.disk.make_cold(segment_file(DIRECTORY / "orders-0", 0, ".log"))
+    busy = BusyReaders(leading.readers)
+    follower = leading.follower()
+    follower.begin(0)
+    await turns()
+
+    follower.say(end=[0])
+    busy.end()
+    follower.begin(1)
+    append(leading, number=1)
+
+    await follower.has(1, 1)
+    assert follower.of(0) == []
+
+
+async def test_partition_that_cannot_be_read_is_refused_and_others_go_on(
+    leading: Leading,
+) -> None:
+    append(leading)
+    await leading.flushed()
+    path = segment_file(DIRECTORY / "orders-0", 0, ".log")
+    leading.disk.make_cold(path)
+    leading.disk.fail("read", errno.EIO, name_suffix=str(path))
+    follower = leading.follower()
+    follower.begin(0, 1)
+    append(leading, number=1)
+
+    assert isinstance(await follower.refused(0), StorageError)
+    await follower.has(1, 1)
+
+
+async def test_log_start_that_has_risen_is_news(leading: Leading) -> None:
+    follower = await following(leading, 0)
+    for _ in range(3):
+        append(leading)
+    await follower.has(3)
+
+    leading.partition("orders").delete_records_before(Offset(2))
+
+    await follower.heard(lambda: follower.entries[-1].log_start_offset == 2)
+
+
+async def test_log_start_that_retention_has_raised_is_news_with_the_next_sign_of_life(
+    leading: Leading,
+) -> None:
+    follower = await following(leading, 0)
+    for _ in range(3):
+        append(leading)
+    await follower.has(3)
+    leading.partition("orders").log.delete_records_before(Offset(2))
+
+    follower.say(alive=True)
+
+    await follower.heard(lambda: follower.entries[-1].log_start_offset == 2)
+
+
+# --- What followers say later ---
+
+
+async def test_acknowledgement_of_what_was_not_sent_is_refused(leading: Leading) -> None:
+    follower = await following(leading, 0)
+
+    follower.acknowledge(7)
+
+    assert isinstance(await follower.refused(), OffsetOutOfRangeError)
+
+
+async def test_acknowledgement_of_an_earlier_generation_is_ignored(leading: Leading) -> None:
+    append(leading, b"a")
+    follower = await following(leading, 0)
+    follower.begin(0, generation=2)
+    await follower.heard(lambda: follower.entries)
+
+    follower.acknowledge(1, generation=1)
+    follower.acknowledge(0, generation=2)
+    await turns()
+
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 0
+
+
+async def test_acknowledgement_of_a_partition_that_was_ended_is_ignored(
+    leading: Leading,
+) -> None:
+    follower = await following(leading, 0, 1)
+    follower.say(end=[0])
+    follower.acknowledge(0)
+    append(leading, number=1)
+
+    await follower.has(1, 1)
+
+    assert follower.of(0) == []
+
+
+async def test_sign_of_life_keeps_an_idle_follower_in_sync(leading: Leading) -> None:
+    proposed = []
+    leading.propose_isr = lambda _, effect: proposed.append(effect)
+    follower = await following(leading, 0)
+    leading.clock.passed_ms += 29_000
+    follower.say(alive=True)
+    await turns()
+
+    leading.clock.passed_ms += 29_000
+    leading.partition("orders").flushed(Offset(0))
+
+    (proposal,) = proposed
+    assert [member.broker_id for member in proposal.members] == [ME, OTHER]
+
+
+async def test_stream_that_ends_leaves_to_the_leader_what_it_said(leading: Leading) -> None:
+    append(leading)
+    follower = await following(leading, 0)
+    follower.acknowledge(1)
+    await follower.leave()
+
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 1
+    append(leading)  # nobody is there to be told
+
+
+async def test_follower_of_a_leader_that_resigned_is_told(leading: Leading) -> None:
+    follower = await following(leading, 0)
+
+    await leading.change_partition("orders", 0, leader=OTHER)
+
+    assert isinstance(await follower.refused(), NotLeaderOrFollowerError)
+
+
+async def test_follower_of_a_topic_that_was_deleted_is_told(leading: Leading) -> None:
+    follower = await following(leading, 0)
+
+    await leading.delete_topic("orders")
+
+    assert isinstance(await follower.refused(), NotLeaderOrFollowerError)
+
+
+async def test_copy_of_an_earlier_reign_ends(leading: Leading) -> None:
+    follower = await following(leading, 0)
+    topic = leading.image.topics["orders"]
+    newer = replace(topic.partitions[0], leader_epoch=LeaderEpoch(3), partition_epoch=1)
+
+    await leading.put_topic(replace(topic, partitions=(newer, *topic.partitions[1:])))
+
+    assert isinstance(await follower.refused(), NotLeaderOrFollowerError | FencedLeaderEpochError)
+
+
+@pytest.mark.parametrize("credit", [-1, 2 << 30])
+async def test_credit_that_nobody_can_mean_ends_the_call(leading: Leading, credit: int) -> None:
+    follower = await following(leading, 0)
+
+    follower.say(credit_bytes=credit)
+
+    assert isinstance(await follower.ended(), InvalidRequestError)
+
+
+async def test_follower_comes_in_sync_again(leading: Leading) -> None:
+    proposed = []
+    leading.propose_isr = lambda _, effect: proposed.append(effect)
+    await leading.change_partition("orders", 0, in_sync_replicas=(ME, THIRD))
+    append(leading, b"a")
+    follower = leading.follower()
+    follower.begin(0)
+    await follower.has(1)
+
+    follower.acknowledge(1)
+
+    await until(lambda: proposed)
+    assert [member.broker_id for member in proposed[0].members] == [ME, OTHER, THIRD]
+
+
+async def test_many_partitions_are_begun_a_few_hundred_a_message(leading: Leading) -> None:
+    await leading.put_orders(partitions=300)
+    follower = leading.follower()
+    follower.begin(*range(300))
+    follower.say(alive=True)
+
+    await follower.heard(lambda: len(follower.entries) >= 300)
+
+    assert max(len(message.partitions) for message in follower.messages) <= 256
