@@ -133,6 +133,7 @@ class Broker:
         self._undo = AsyncExitStack()
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._logs_are_open = False
+        self._hands_over = True
         self._addresses: BrokerAddresses | None = None
         self._grpc: GrpcServer | None = None
 
@@ -183,12 +184,16 @@ class Broker:
         )
         return self._addresses
 
-    async def stop(self) -> None:
+    async def stop(self, *, hand_over: bool = True) -> None:
         """Stop what was started, the last first. Harmless before a start, and a second time.
+
+        Without ``hand_over`` nobody is asked to lead what this broker led: for brokers that all
+        stop at once, of which the last would wait for a majority that is not there any more.
 
         Raises :exc:`StorageError` if not everything could be written down; the next start
         recovers.
         """
+        self._hands_over = hand_over
         undo, self._undo = self._undo, AsyncExitStack()
         clean = False
         try:
@@ -431,13 +436,22 @@ class Broker:
 
     async def _cease(self, parts: BrokerParts) -> None:
         """Have others lead, then let no request in, and wait for those under way."""
-        if self._config.quorum.is_alone(parts.broker_id) or self._failed.done():
-            pass
-        else:
-            await parts.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS)
+        is_alone = self._config.quorum.is_alone(parts.broker_id)
+        if self._hands_over and not is_alone and not self._failed.done():
+            await self._hand_over(parts)
         self._gate.close()
         parts.waiters.reads.fail_all(self._gate.refusal())
         await self._calls.wait_idle(timeout_ms=STOP_GRACE_MS)
+
+    async def _hand_over(self, parts: BrokerParts) -> None:
+        """Have others lead; give up when nobody is left who could decide it."""
+        leaving = asyncio.ensure_future(parts.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS))
+        lost = asyncio.ensure_future(parts.majority.wait_lost())
+        try:
+            await asyncio.wait((leaving, lost), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            lost.cancel()
 
     # --- The stop ---
 

@@ -113,6 +113,8 @@ class _Serving:
         self._as_json = as_json
         self._supervised = supervised
         self._stop = asyncio.Event()
+        self._all_stop = False
+        """Whether all brokers of the cluster stop, and nobody is left to hand anything over to."""
 
     async def run(self) -> None:
         """Start the broker, wait until it is told to stop or fails, and stop it."""
@@ -128,7 +130,7 @@ class _Serving:
             self._announce(broker.addresses)
             await self._wait(broker)
         finally:
-            await broker.stop()
+            await broker.stop(hand_over=not self._all_stop)
 
     async def _start(self, broker: Broker) -> bool:
         """Start the broker; ``False`` if it was told to stop meanwhile and has stopped."""
@@ -163,6 +165,7 @@ class _Serving:
     def _on_supervisor(self) -> None:
         if not os.read(sys.stdin.fileno(), _SUPERVISOR_BYTES):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._all_stop = not self._stop.is_set()
             self._stop.set()
 
     def _announce(self, addresses: BrokerAddresses) -> None:

@@ -9,8 +9,9 @@ at or beyond what this stream has brought: the reader drops what lies below. Mov
 another matter -- a batch under way would look like a gap -- so it takes a new stream, on which
 nothing old can arrive: see :meth:`FetchStream.can_serve`.
 
-A stream on which nothing has arrived for a while may be idle or dead, and TCP does not tell. Then a
-small call on the same connection is made to find out.
+A stream on which nothing has arrived for a while may be idle, or its broker may hang. Then a small
+call on the same connection is made to find out; while that is not answered, other brokers are asked
+who leads now.
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
 
     FetchCall = grpc.aio.StreamStreamCall[log_pb2.FetchStreamRequest, log_pb2.FetchResponse]
 
-IDLE_PROBE_MS: Final = 10_000
-"""Silence after which a broker is asked whether it is still there."""
+IDLE_PROBE_MS: Final = 5_000
+"""Silence after which a broker is asked whether it is still there; it has as long to answer."""
+
+SLOW_PROBE_MS: Final = 500
+"""A probe that takes longer may never be answered."""
 
 
 class FetchStream:
@@ -47,6 +51,7 @@ class FetchStream:
         settings: sizes and times.
         received: called for each partition in a response: ``(stream, partition fetched)``.
         leader_epoch_of: what metadata says, or ``None``.
+        doubted: called every now and then while the broker owes an answer.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class FetchStream:
         *,
         received: Callable[[FetchStream, log_pb2.PartitionFetched], None],
         leader_epoch_of: Callable[[TopicPartition], int | None],
+        doubted: Callable[[], None],
     ) -> None:
         self.readers: dict[TopicPartition, PartitionReader] = {}
         self.credit_bytes = 0
@@ -66,6 +72,7 @@ class FetchStream:
         self._settings = settings
         self._received = received
         self._leader_epoch_of = leader_epoch_of
+        self._doubted = doubted
         self._changed: dict[TopicPartition, None] = {}
         self._removed: dict[TopicPartition, None] = {}
         self._new_credit_bytes = 0
@@ -186,6 +193,7 @@ class FetchStream:
             if idle_ms < interval_ms:
                 await asyncio.sleep((interval_ms - idle_ms) / 1000)
                 continue
+            doubting = asyncio.create_task(self._doubt())
             try:
                 await call(
                     self._connection.cluster.DescribeCluster,
@@ -196,7 +204,14 @@ class FetchStream:
             except OttlaError as error:
                 self.end(error)
                 return
+            finally:
+                doubting.cancel()
             self._heard_ms = loop.time() * 1000
+
+    async def _doubt(self) -> None:
+        while True:
+            await asyncio.sleep(SLOW_PROBE_MS / 1000)
+            self._doubted()
 
 
 def _take(partitions: dict[TopicPartition, None], count: int) -> list[TopicPartition]:

@@ -341,6 +341,7 @@ class Fetcher:
             self._settings,
             received=self._received,
             leader_epoch_of=self._leader_epoch_of,
+            doubted=self._metadata.request_refresh,
         )
         self._streams[broker_id] = stream
         self.spawn(self._run_stream(broker_id, stream), name=f"ottla-fetch-{broker_id}")

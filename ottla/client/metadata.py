@@ -43,6 +43,9 @@ UNKNOWN_TOPIC_WAIT_MS: Final = 2_000
 """How long a topic may be unknown before we believe it: one that was just created reaches
 every broker well within this, and a mistyped name is reported soon."""
 
+PATIENCE_MS: Final = 1_000
+"""How long a broker may take to say what it knows, if others can be asked instead."""
+
 STORAGE_ERROR_WAIT_MS: Final = 1_000
 """How long the leader's disk may have failed before the reader is told: time for another replica to
 take over. Where there is none, the error stays until somebody repairs the disk."""
@@ -109,7 +112,9 @@ class MetadataCache:
         backoff = self._backoff()
         while True:
             try:
-                return await self._refresh(timeout_ms=max(1.0, deadline_ms - _now_ms()))
+                return await self._refresh(
+                    timeout_ms=max(1.0, deadline_ms - _now_ms()), patience_ms=PATIENCE_MS
+                )
             except AccessDeniedError:
                 raise
             except OttlaError as error:
@@ -148,7 +153,9 @@ class MetadataCache:
             try:
                 async with self._refreshing:
                     before = self.picture.topics
-                    await self._refresh(timeout_ms=self._settings.request_timeout_ms)
+                    await self._refresh(
+                        timeout_ms=self._settings.request_timeout_ms, patience_ms=PATIENCE_MS
+                    )
                     if self._watch.is_live and _is_news(before, self.picture.topics):
                         self._watch.move()
             except AccessDeniedError:
@@ -234,8 +241,11 @@ class MetadataCache:
             return waited_ms >= UNKNOWN_TOPIC_WAIT_MS
         return not error.retriable
 
-    async def _refresh(self, *, timeout_ms: float) -> None:
-        """Ask brokers one after another until one answers; raise the last error if none does."""
+    async def _refresh(self, *, timeout_ms: float, patience_ms: float = math.inf) -> None:
+        """Ask brokers one after another until one answers; raise the last error if none does.
+
+        None but the last may take longer than ``patience_ms``.
+        """
         addresses = self.addresses()
         self._turn += 1
         if self._watch.is_live and self._watch.address in addresses and len(addresses) > 1:
@@ -247,9 +257,12 @@ class MetadataCache:
         failure: OttlaError | None = None
         for number, address in enumerate(addresses):
             # A broker that hangs must leave time to ask the others.
-            patience_ms = (deadline_ms - _now_ms()) / (len(addresses) - number)
+            left = len(addresses) - number
+            share_ms = (deadline_ms - _now_ms()) / left
             try:
-                picture = await self._ask(address, timeout_ms=patience_ms)
+                picture = await self._ask(
+                    address, timeout_ms=share_ms if left == 1 else min(share_ms, patience_ms)
+                )
             except OttlaError as error:
                 failure = error
                 continue

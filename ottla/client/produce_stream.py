@@ -40,6 +40,10 @@ BROKER_PATIENCE: Final = 0.8
 than silence, still arrives in time."""
 
 
+SLOW_ANSWER_MS: Final = 500
+"""An answer that takes longer may never come: time to ask another broker who leads now. Disks that
+take so long to sync are rare, and asking is cheap."""
+
 _ENTRY_BYTES: Final = 32
 """Tags and lengths of one partition in a request, at most; its name comes on top."""
 
@@ -68,6 +72,7 @@ class ProduceStream:
         lock: guards the queues.
         answered: called, with the lock held, for each partition answered:
             ``(queue, error or None)``; the queue knows already.
+        doubted: called every now and then while an answer is overdue.
         cautious_requests: send so many requests one at a time, with one batch each: the last
             stream was refused as a whole, and this way it becomes clear because of which batch.
     """
@@ -79,6 +84,7 @@ class ProduceStream:
         *,
         lock: Lock,
         answered: Callable[[PartitionQueue, OttlaError | None], None],
+        doubted: Callable[[], None],
         cautious_requests: int,
     ) -> None:
         self.offered: deque[PartitionQueue] = deque()
@@ -91,6 +97,7 @@ class ProduceStream:
         self._settings = settings
         self._lock = lock
         self._answered = answered
+        self._doubted = doubted
         self._wake = asyncio.Event()
         self._correlation_id = 0
         self._life = StreamLife(connection.address)
@@ -232,7 +239,11 @@ class ProduceStream:
                     )
                 )
                 return
-            await asyncio.sleep((oldest_ms + timeout_ms - now_ms) / 1000)
+            pause_ms = oldest_ms + SLOW_ANSWER_MS - now_ms
+            if pause_ms <= 0:
+                self._doubted()
+                pause_ms = SLOW_ANSWER_MS
+            await asyncio.sleep(min(pause_ms, oldest_ms + timeout_ms - now_ms) / 1000)
 
     def _unavailable(self, what: str) -> BrokerUnavailableError:
         return BrokerUnavailableError(f"the broker at {self._connection.address} {what}")

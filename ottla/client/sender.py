@@ -224,6 +224,7 @@ class Sender:
             self._settings,
             lock=self._accumulator.lock,
             answered=self._answered,
+            doubted=self._metadata.request_refresh,
             cautious_requests=self._cautious_requests.pop(broker_id, 0),
         )
         self._streams[broker_id] = stream

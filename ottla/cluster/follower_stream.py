@@ -41,8 +41,8 @@ PARKED_MS: Final = 500
 """How long a follower that may be ahead of our metadata waits for us: several round trips to the
 controller."""
 
-BEGINS_AT_ONCE_MAX: Final = 100
-"""Partitions of one message that are begun before others get their turn of the event loop."""
+PARTITIONS_AT_ONCE_MAX: Final = 100
+"""Begun, or noted to be alive, before others get their turn of the event loop: some 3 ms, or 1."""
 
 _TOPIC_ID_BYTES: Final = 16
 
@@ -156,7 +156,7 @@ class FollowerStream:
 
     async def _steer(self, request: FollowRequest) -> None:
         for number, asked in enumerate(request.begin):
-            if number and number % BEGINS_AT_ONCE_MAX == 0:
+            if number and number % PARTITIONS_AT_ONCE_MAX == 0:
                 await asyncio.sleep(0)
             self._begin(asked, until_s=self._loop.time() + PARKED_MS / 1000)
         for handle in request.end:
@@ -170,7 +170,7 @@ class FollowerStream:
         if request.credit_bytes:
             self._outbox.grant(request.credit_bytes)
         if request.alive:
-            self._lives()
+            await self._lives()
 
     def _begin(self, asked: FollowPartition, *, until_s: float) -> None:
         self._parked.pop(asked.handle, None)
@@ -219,8 +219,12 @@ class FollowerStream:
         except OttlaError as error:
             self._refuse(copy, error)
 
-    def _lives(self) -> None:
-        for copy in list(self._copies.values()):
+    async def _lives(self) -> None:
+        for number, copy in enumerate(list(self._copies.values())):
+            if number and number % PARTITIONS_AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)
+            if copy.is_removed:
+                continue
             try:
                 copy.fetched()
             except OttlaError as error:

@@ -22,7 +22,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from ottla.cluster.log_cutter import Cut
-from ottla.model.errors import CorruptMessageError, OttlaError, StorageError
+from ottla.model.errors import (
+    CorruptMessageError,
+    InvalidRecordError,
+    OttlaError,
+    StorageError,
+)
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset
 from ottla.record.batch import RecordBatch, crc_matches, split_batches
 from ottla.replication.follower import (
@@ -192,7 +197,8 @@ class Following:
             try:
                 batches = _checked(records)
             except CorruptMessageError as error:
-                self.refused(error, generation=generation)
+                emit(COPY_REFUSED, partition=self.partition.topic_partition, reason=str(error))
+                self.step(LeaderRefused(generation=generation))
                 return
             first_offset = Offset(batches[0].header.base_offset)
             end_offset = Offset(batches[-1].header.next_offset)
@@ -232,7 +238,9 @@ class Following:
                     self._fail(error)
                     return
         deadline_ms = self._follower.deadline_ms()
-        if deadline_ms is not None and not self._ended and self._timer is None:
+        if deadline_ms is not None and not self._ended:
+            if self._timer is not None:
+                self._timer.cancel()
             delay_ms = max(1, deadline_ms - now_ms)
             self._timer = self._loop.call_later(delay_ms / 1000, self._tick)
 
@@ -245,7 +253,7 @@ class Following:
     ) -> None:
         match effect:
             case AppendBatches():
-                events.append(self._append(batches))
+                events.extend(self._append(batches))
             case Acknowledge():
                 if self.call is not None:
                     self.call.acknowledge(self, effect)
@@ -264,14 +272,22 @@ class Following:
             case _:
                 assert_never(effect)
 
-    def _append(self, batches: Sequence[RecordBatch]) -> LogAppended:
+    def _append(self, batches: Sequence[RecordBatch]) -> list[Input]:
+        """Append what the leader sent; return what there is to step because of it.
+
+        Raises :exc:`StorageError` if the disk failed, now or earlier.
+        """
         context = self._context
+        log = self.partition.log
         context.directory.check_writable()
-        end_offset = self.partition.log.append_replicated(
-            batches, now_ms=context.clock.wall_ms()
-        )
+        events: list[Input] = []
+        try:
+            log.append_replicated(batches, now_ms=context.clock.wall_ms())
+        except InvalidRecordError as error:
+            emit(COPY_REFUSED, partition=self.partition.topic_partition, reason=str(error))
+            events.append(LeaderRefused(generation=self.next_generation - 1))
         self.partition.ask_for_flush()
-        return LogAppended(end_offset)
+        return [LogAppended(log.log_end_offset), *events]
 
     # --- Cutting ---
 
@@ -322,11 +338,12 @@ class Following:
         for effect in effects:
             assert isinstance(effect, AppendBatches), effect
             try:
-                appended = self._append(batches)
+                events = self._append(batches)
             except StorageError as failure:
                 self._fail(failure)
                 return
-            self.step(appended)
+            for event in events:
+                self.step(event)
 
 
 def _checked(records: bytes) -> list[RecordBatch]:

@@ -25,12 +25,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from ottla.cluster.data_directory import DataDirectory
 from ottla.cluster.flusher import Flusher
+from ottla.cluster.following import Copier, Following
 from ottla.cluster.instruments import TopicInstruments
+from ottla.cluster.log_cutter import Cut
 from ottla.cluster.partition_settings import PartitionSettings
 from ottla.model.errors import (
     FencedLeaderEpochError,
@@ -43,6 +45,7 @@ from ottla.model.errors import (
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition
 from ottla.model.image import PartitionImage
 from ottla.record.batch import RecordBatch
+from ottla.replication import follower as copying
 from ottla.replication.leader import (
     AdvanceHighWatermark,
     Effect,
@@ -76,6 +79,24 @@ class Waiters:
     """Consumers: likewise, one record past where they are."""
 
 
+class NoCopier:
+    """For brokers that are alone: nobody is there to copy from."""
+
+    def assign(self, following: Following) -> None:
+        """See :class:`Copier`."""
+
+    def release(self, following: Following) -> None:
+        """See :class:`Copier`."""
+
+    def cut(self, cut: Cut) -> None:
+        """See :class:`Copier`."""
+        raise AssertionError(f"nobody to differ from: {cut}")
+
+    def remove_later(self, removed: RemovedSegments, delay_ms: int) -> None:
+        """See :class:`Copier`."""
+        raise AssertionError(f"nobody whose log start to follow: {removed}, {delay_ms}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionContext:
     """What the partitions of one directory have in common."""
@@ -92,14 +113,18 @@ class PartitionContext:
     records_changed: Callable[[Partition], None] = lambda _partition: None
     """Called when a leader has something to send: it appended, more is committed, less is kept; or
     when it leads no more."""
+    copier: Copier = field(default_factory=NoCopier)
+    """Copies what this broker follows."""
 
 
 class Partition:
-    """A hosted partition; follower of nobody until :meth:`lead`."""
+    """A hosted partition; without a role until :meth:`lead` or :meth:`follow`."""
 
     __slots__ = (
         "_context",
         "_flush_timer",
+        "_following",
+        "_generation",
         "_instruments",
         "_known_high_watermark",
         "_leader",
@@ -139,6 +164,8 @@ class Partition:
         self._instruments = instruments
         self._known_high_watermark = known_high_watermark
         self._leader: PartitionLeader | None = None
+        self._following: Following | None = None
+        self._generation = 1
         self._replica_count = 0
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
@@ -146,7 +173,7 @@ class Partition:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        role = "follower" if self._leader is None else repr(self._leader)
+        role = self._leader or self._following or "without a role"
         return f"<Partition {self.topic_partition} {role}>"
 
     # --- What others may ask ---
@@ -169,7 +196,17 @@ class Partition:
     @property
     def is_follower(self) -> bool:
         """Whether this broker copies the partition from another."""
-        return False
+        return self._following is not None
+
+    @property
+    def following(self) -> Following | None:
+        """The follower's role, while this broker has it."""
+        return self._following
+
+    @property
+    def is_cutting(self) -> bool:
+        """Whether the log is being cut, and must be left alone."""
+        return self._following is not None and self._following.is_cutting
 
     @property
     def leader(self) -> PartitionLeader:
@@ -192,7 +229,10 @@ class Partition:
         if self._leader is not None:
             return self._leader.high_watermark
         log = self.log
-        return min(max(self._known_high_watermark, log.log_start_offset), log.log_end_offset)
+        known = self._known_high_watermark
+        if self._following is not None:
+            known = self._following.high_watermark
+        return min(max(known, log.log_start_offset), log.log_end_offset)
 
     @property
     def served_high_watermark(self) -> Offset:
@@ -236,12 +276,17 @@ class Partition:
     def lead(
         self, image: PartitionImage, *, broker: IsrMember, serving: frozenset[BrokerId]
     ) -> None:
-        """Begin to lead in the epoch that ``image`` gives; ``serving`` are the unfenced brokers."""
+        """Begin to lead in the epoch that ``image`` gives; ``serving`` are the unfenced brokers.
+
+        Not while the log :attr:`is_cutting`.
+        """
+        self._stop_following()
         log = self.log
         self._replica_count = len(image.replicas)
         self._leader = PartitionLeader(
             broker=broker,
             replicas=frozenset(image.replicas),
+            adding=frozenset(image.adding_replicas),
             isr=frozenset(image.in_sync_replicas),
             serving=serving.intersection(image.replicas),
             leader_epoch=image.leader_epoch,
@@ -261,7 +306,9 @@ class Partition:
     def lead_on(self, image: PartitionImage, *, serving: frozenset[BrokerId]) -> None:
         """Hear from the metadata log while leading on in the same epoch."""
         self._replica_count = len(image.replicas)
-        self.step_leader(ReplicasChanged(frozenset(image.replicas)))
+        self.step_leader(
+            ReplicasChanged(frozenset(image.replicas), frozenset(image.adding_replicas))
+        )
         self.step_leader(ServingChanged(serving.intersection(image.replicas)))
         self.step_leader(
             IsrCommitted(
@@ -269,20 +316,59 @@ class Partition:
             )
         )
 
+    def follow(self, image: PartitionImage, *, broker_id: BrokerId) -> None:
+        """Copy from the leader that ``image`` says, in its epoch; or go on doing so.
+
+        This broker, ``broker_id``, does not lead. Not while the log :attr:`is_cutting`, unless to
+        go on.
+        """
+        assert self._leader is None, self
+        is_in_sync = broker_id in image.in_sync_replicas
+        following = self._following
+        if following is not None and following.leader_epoch == image.leader_epoch:
+            following.is_in_sync = is_in_sync
+            return
+        self._stop_following()
+        self._following = Following(
+            self,
+            leader=image.leader,
+            leader_epoch=image.leader_epoch,
+            is_in_sync=is_in_sync,
+            high_watermark=self.high_watermark,
+            first_generation=self._generation,
+            context=self._context,
+        )
+        self._following.start()
+        if self.log.recovery_point < self.log.log_end_offset:
+            self.ask_for_flush()
+
     def resign(self, reason: OttlaError) -> None:
-        """Lead no more; whoever waits is told ``reason``."""
-        self._known_high_watermark = self.high_watermark
-        self._leader = None
-        self._stop_timers()
+        """Lead or follow no more; whoever waits is told ``reason``."""
         context = self._context
+        self._stop_following()
+        self._known_high_watermark = self.high_watermark
+        led, self._leader = self._leader is not None, None
+        self._stop_timers()
         context.waiters.commits.fail(self.topic_partition, reason)
         context.waiters.reads.fail(self.topic_partition, reason)
-        context.records_changed(self)
+        if led:
+            context.records_changed(self)
+
+    def _stop_following(self) -> None:
+        following = self._following
+        if following is not None:
+            assert not following.is_cutting, following
+            following.end()
+            self._known_high_watermark = self.high_watermark
+            self._generation = following.next_generation
+            self._following = None
 
     def reconfigure(self, settings: PartitionSettings) -> None:
         """Work with other settings from now on."""
         self._settings = settings
         self.log.reconfigure(settings.log)
+        if self._following is not None:
+            self._following.step(copying.SettingsChanged(settings.log.write_caching))
         if self._leader is None:
             return
         self.step_leader(
@@ -291,7 +377,7 @@ class Partition:
                 write_caching=settings.log.write_caching,
             )
         )
-        self._ask_for_flush()
+        self.ask_for_flush()
 
     # --- Appending ---
 
@@ -317,10 +403,10 @@ class Partition:
             raise
         if not appended.duplicate:
             self.step_leader(LocalAppended(self.log.log_end_offset))
-            self._ask_for_flush()
+            self.ask_for_flush()
         return appended
 
-    def _ask_for_flush(self) -> None:
+    def ask_for_flush(self) -> None:
         """Have the log synced now, or later, as the settings say."""
         config = self._settings.log
         if not config.write_caching or self.log.unflushed_records >= config.flush_messages:
@@ -332,13 +418,14 @@ class Partition:
         self._flush_timer = None
         self._context.flusher.request(self)
 
-    def _stop_flush_timer(self) -> None:
+    def stop_flush_timer(self) -> None:
+        """Have the log synced no more because of time that passed, unless asked for again."""
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
 
     def _stop_timers(self) -> None:
-        self._stop_flush_timer()
+        self.stop_flush_timer()
         if self._tick_timer is not None:
             self._tick_timer.cancel()
             self._tick_timer = None
@@ -369,14 +456,18 @@ class Partition:
         """Take note of what is durable, and commit it if nobody else counts."""
         del durable_end  # the log may know of more by now
         if self.log.recovery_point == self.log.log_end_offset:
-            self._stop_flush_timer()
+            self.stop_flush_timer()
         if self._leader is not None:
             self.step_leader(LocalDurable(self.log.recovery_point))
+        elif self._following is not None:
+            self._following.step(copying.LogDurable(self.log.recovery_point))
 
     def flush_failed(self, error: StorageError) -> None:
         """Stop writes, and tell those who wait for their records to be committed."""
         self._context.directory.fail(error)
         self._context.waiters.commits.fail(self.topic_partition, error)
+        if self._following is not None:
+            self._following.end()
 
     # --- The leader's state machine ---
 

@@ -40,6 +40,7 @@ from ottla.cluster.instruments import Instruments
 from ottla.cluster.isr_changes import IsrChanges
 from ottla.cluster.leader_balance import LeaderBalance
 from ottla.cluster.maintenance import Intervals, Maintenance
+from ottla.cluster.majority import Majority
 from ottla.cluster.membership import Membership
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.offsets import BrokerOffsetsService
@@ -112,6 +113,7 @@ class BrokerParts:
     sessions: BrokerSessionsShell
     balance: LeaderBalance
     membership: Membership
+    majority: Majority
     isr_changes: IsrChanges
     streams: FollowerStreams
     maintenance: Maintenance
@@ -196,7 +198,8 @@ def wire(
             clock=clock,
             replica_lag_time_max_ms=config.replication.replica_lag_time_max_ms,
             propose_isr=isr_changes.propose,
-            records_changed=lambda partition: parts.streams.partition_changed(partition),
+            # Late, because the streams want to find what the replica manager hosts.
+            records_changed=lambda changed: parts.streams.partition_changed(changed),  # noqa: PLW0108
         ),
         metadata=metadata.cache,
         settings_of=settings_of,
@@ -231,6 +234,9 @@ def wire(
         ),
         membership=Membership(
             broker_id=broker_id, controller=metadata.client, metadata=metadata.cache, clock=clock
+        ),
+        majority=Majority(
+            broker_id=broker_id, voters=config.quorum.ids(broker_id), links=metadata.links
         ),
         isr_changes=isr_changes,
         streams=FollowerStreams(

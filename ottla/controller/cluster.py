@@ -16,8 +16,8 @@ voter forgot, and no candidate whom it may have voted for can win without that e
 from __future__ import annotations
 
 from ottla.controller import records
-from ottla.controller.brokers import DIRECTORY_ID_BYTES
 from ottla.controller.decisions import Decision, decided
+from ottla.controller.registration import DIRECTORY_ID_BYTES
 from ottla.controller.requests import EstablishCluster, ReadmitVoter
 from ottla.controller.state import MetadataState
 from ottla.model.errors import InvalidRequestError

@@ -23,7 +23,6 @@ from typing import Protocol, TypeVar, assert_never, cast
 from ottla.controller.brokers import (
     begin_shutdown,
     fence_broker,
-    register_broker,
     set_draining,
     unfence_broker,
     unregister_broker,
@@ -36,6 +35,7 @@ from ottla.controller.in_sync_sets import alter_partitions
 from ottla.controller.leaders import elect_leaders
 from ottla.controller.producer_ids import allocate_producer_ids
 from ottla.controller.reassignments import reassign
+from ottla.controller.registration import register_broker
 from ottla.controller.requests import (
     AllocateProducerIds,
     AlterBrokerConfigs,

@@ -10,7 +10,9 @@ A broker that is to join must be electable, and in the life in which the leader 
 its earlier life had. Members stay without being looked at again: when one of them is fenced, or
 registers anew, it leaves the set and the partition epoch rises.
 
-A leader proposes for all its partitions together, and each is decided on by itself.
+A leader proposes for all its partitions together, and each is decided on by itself. The set that
+there is may be proposed too: the partition epoch rises, and with that every copy of an earlier
+proposal that may still be under way is refused.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from ottla.model.errors import (
     UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import BrokerId, TopicPartition
+from ottla.model.ids import BrokerId, PartitionEpoch, TopicPartition
 from ottla.model.image import BrokerImage, PartitionImage, TopicImage
 from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
 
@@ -70,9 +72,11 @@ def alter_partitions(
         members = {member.broker_id for member in asked.isr}
         wanted = replace(before, in_sync_replicas=tuple(r for r in before.replicas if r in members))
         after = settled(before, wanted, available=available, rules=rules.of(topic))
+        if after is before:
+            # Proposing the set that there is withdraws what was proposed before on this epoch.
+            after = replace(before, partition_epoch=PartitionEpoch(before.partition_epoch + 1))
         results.append(PartitionResult(topic_partition=topic_partition))
-        if after is not before:
-            steps.append((records.partition_changed(topic.topic_id, asked.partition, after),))
+        steps.append((records.partition_changed(topic.topic_id, asked.partition, after),))
     return decided(state, tuple(results), *steps)
 
 

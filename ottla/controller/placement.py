@@ -88,12 +88,12 @@ class _Ring:
 
     def __init__(self, brokers: Iterable[BrokerImage]) -> None:
         racks: dict[str, dict[str, list[BrokerImage]]] = {}
-        for broker in sorted(brokers, key=lambda broker: (_machine(broker), broker.broker_id)):
-            rack, host = _machine(broker)
+        for broker in sorted(brokers, key=lambda broker: (machine_of(broker), broker.broker_id)):
+            rack, host = machine_of(broker)
             racks.setdefault(rack, {}).setdefault(host, []).append(broker)
         rows = [_interleaved(list(machines.values())) for machines in racks.values()]
         self.brokers = _interleaved(rows)
-        self.machines = [_machine(broker) for broker in self.brokers]
+        self.machines = [machine_of(broker) for broker in self.brokers]
         self.racks = len(racks)
         self.machines_in_rack = {rack: len(machines) for rack, machines in racks.items()}
 
@@ -162,7 +162,8 @@ def _serves(broker: BrokerImage) -> bool:
     return not broker.fenced and not broker.shutting_down
 
 
-def _machine(broker: BrokerImage) -> Machine:
+def machine_of(broker: BrokerImage) -> Machine:
+    """Return where the broker is; what names no rack is in the rack that its host is."""
     return broker.rack or broker.host, broker.host
 
 

@@ -20,7 +20,7 @@ that allows write caching, the end of its log. Who counts:
 
 And it moves only while the committed in-sync set has ``min.insync.replicas`` members (KIP-966):
 what one replica alone has committed, it alone can lose. A topic of fewer replicas than that needs
-all of them.
+all of them, those not counted that a reassignment is only bringing.
 
 A new leader does not know how far its predecessor's high watermark was, only that it was not
 beyond the log end that it starts with, the *epoch start*. Until its own gets there it has none to
@@ -124,6 +124,8 @@ class ReplicasChanged:
     """The metadata log says who replicates the partition now; we still do."""
 
     replicas: frozenset[BrokerId]
+    adding: frozenset[BrokerId] = frozenset()
+    """Those of them that a reassignment under way brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ class PartitionLeader:
         *,
         broker: IsrMember,
         replicas: frozenset[BrokerId],
+        adding: frozenset[BrokerId] = frozenset(),
         isr: frozenset[BrokerId],
         serving: frozenset[BrokerId],
         leader_epoch: LeaderEpoch,
@@ -248,6 +251,7 @@ class PartitionLeader:
         self._durable_end_offset = durable_end_offset
         self._high_watermark = high_watermark
         self._replicas = replicas
+        self._adding = adding
         self._min_insync_replicas = min_insync_replicas
         self._write_caching = write_caching
         self._lag_time_max_ms = replica_lag_time_max_ms
@@ -459,6 +463,7 @@ class PartitionLeader:
     def _on_replicas_changed(self, event: ReplicasChanged) -> None:
         assert self._broker.broker_id in event.replicas, "a leader replicates what it leads"
         self._replicas = event.replicas
+        self._adding = event.adding
         for replica in sorted(event.replicas - self._followers.keys() - {self._broker.broker_id}):
             self._followers[replica] = FollowerProgress(caught_up_at_ms=None)
         self._forget_removed()
@@ -479,7 +484,8 @@ class PartitionLeader:
 
     @property
     def _min_insync_needed(self) -> int:
-        return min(self._min_insync_replicas, len(self._replicas))
+        # As the controller counts: who is only being brought makes no write wait, or fail.
+        return min(self._min_insync_replicas, len(self._replicas - self._adding))
 
     def _end_holds(self, now_ms: int) -> None:
         """Wait no more for those that caught up, and then were not heard of."""

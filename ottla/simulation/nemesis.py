@@ -19,7 +19,7 @@ full disk           writes of one broker fail, until it is started again with mo
 stop                one broker stops in good order and is started again
 wipe                one follower that does not vote is stopped and comes back with an empty disk
 preferred leaders   somebody asks for the preferred leaders
-contested election  the quorum's leader is cut off; candidates hang, and voters die having voted
+contested election  two voters need the third, which dies when it has voted
 ==================  ======================================================================
 """
 
@@ -80,6 +80,8 @@ class Nemesis:
         self._invariants = invariants
         self._interval_ms = interval_ms
         self._active = False
+        self._hanging: list[BrokerProcess] = []
+        """Who asked for votes, and was paused."""
         self._faults: dict[str, Action] = {
             "kill": self._kill,
             "power loss": self._power_loss,
@@ -193,16 +195,22 @@ class Nemesis:
         self._later(self._world.random.choice((DOWN_SHORT_MS, DOWN_LONG_MS)), start)
 
     def _contested_election(self) -> None:
-        """Make an election likely, and a second vote in one term if votes are forgotten."""
-        for machine in self._running():
-            process = machine.process
-            if process is not None and process.shell.is_active:
-                self._count("partitions", f"cuts off the controller, broker {machine.id}")
-                self._cut_off(machine.id)
-        for machine in self._machines:
+        """Make a second vote in one term likely, if votes are forgotten.
+
+        Two voters cannot hear each other and both need the third. Whoever asks hangs for a moment;
+        whoever has voted dies, and is back before the other one gets to ask.
+        """
+        voters = [machine for machine in self._machines if machine.id in machine.settings.voters]
+        one, other = self._world.random.sample(voters, 2)
+        self._count("partitions", f"lets brokers {one.id} and {other.id} contest an election")
+        self._network.block(one.id, other.id)
+        self._network.block(other.id, one.id)
+        for machine in voters:
             machine.eavesdrop = self._overheard
-        self._heal_later((1_000, 4_000))
-        self._later((1_000, 4_000), self._listen_no_more)
+            if machine.process is not None and machine.process.shell.is_active:
+                self._killing(machine)()
+        self._heal_later((500, 2_500))
+        self._later((500, 2_500), self._listen_no_more)
 
     def _listen_no_more(self) -> None:
         for machine in self._machines:
@@ -214,8 +222,9 @@ class Nemesis:
             return
         if isinstance(message, VoteRequest) and message.pre_vote:
             self._count("pauses", f"pauses broker {machine.id}, which asks for votes")
+            self._hanging.append(process)
             self._world.after(0, "nemesis", process.pause)
-            self._world.after(self._world.between(10, 200), "nemesis", self._resuming(process))
+            self._world.after(self._world.between(5, 150), "nemesis", self._resuming(process))
         elif isinstance(message, VoteResponse) and message.granted and not message.pre_vote:
             self._world.after(self._world.between(0, 2), "nemesis", self._killing(machine))
 
@@ -224,15 +233,19 @@ class Nemesis:
 
         def kill() -> None:
             if self._active and machine.process is process and process is not None:
-                self._count("kills", f"kills broker {machine.id}, which has voted")
+                self._count("kills", f"kills broker {machine.id} for a moment")
                 machine.kill(power=False)
-                self._later((1, 40), lambda: self._start(machine))
+                self._later((1, 15), lambda: self._start(machine))
 
         return kill
 
     def _start(self, machine: BrokerMachine) -> None:
         if machine.process is None:
             machine.start()
+        # Whoever hangs goes on before the winner is heard of.
+        hanging, self._hanging = self._hanging, []
+        for process in hanging:
+            self._world.after(self._world.between(0, 3), "nemesis", self._resuming(process))
 
     def _resuming(self, process: BrokerProcess) -> Action:
         def resume() -> None:

@@ -319,6 +319,7 @@ def _raft_settings(world: World) -> RaftSettings:
         heartbeat_interval_ms=100,
         election_timeout_min_ms=500,
         election_timeout_max_ms=1_000,
+        campaign_delay_max_ms=world.random.choice((8, 50, 150)),
         log_entries_max=20 if snapshots_often else 5_000,
         trailing_entries_max=3 if snapshots_often else 500,
         snapshot_chunk_bytes=300 if snapshots_often else 1 << 20,

@@ -83,7 +83,8 @@ AnyFault = Fault | Refusal | LateError | StreamRefusal | None
 class Reading:
     """One FetchStream, as the broker sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, broker: int) -> None:
+        self.broker = broker
         self.places: dict[tuple[str, int], log_pb2.FetchPartition] = {}
         self.credit_bytes = 0
         self.is_broken = False
@@ -205,6 +206,9 @@ class FakeCluster:
         if partition.leader != broker:
             raise NotLeaderOrFollowerError(f"{topic}-{number} is led by {partition.leader}")
         return partition
+
+    def readings_at(self, broker: int) -> list[Reading]:
+        return [each for each in self.readings if each.broker == broker]
 
     def break_fetch_streams(self) -> None:
         for reading in self.readings:
@@ -437,7 +441,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
         cluster.calls["FetchStream"] += 1
         if cluster.closed_with is not None:
             await context.abort(cluster.closed_with, "closed by the fake")
-        reading = Reading()
+        reading = Reading(self.broker.id)
         reader = asyncio.ensure_future(self._follow(request_iterator, reading))
         cluster.readings.append(reading)
         try:

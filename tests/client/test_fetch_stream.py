@@ -27,6 +27,7 @@ async def stream() -> AsyncIterator[FetchStream]:
         ConsumerSettings(fetch_min_bytes=7),
         received=lambda *_: None,
         leader_epoch_of=lambda partition: partition.partition,
+        doubted=lambda: None,
     )
     await connections.close()
 

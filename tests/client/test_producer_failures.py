@@ -143,28 +143,6 @@ async def test_records_go_to_the_new_leader_when_the_old_one_dies(trio: FakeClus
     assert trio.topics["web"][0].values() == [b"x", b"y"]
 
 
-async def test_nothing_goes_to_a_new_leader_before_the_old_one_has_answered(
-    trio: FakeCluster,
-) -> None:
-    async with eager(trio, metadata_max_age_ms=5) as producer:
-        await producer.send_and_wait("web", b"x", partition=0)
-        trio.acks_flow.clear()
-        first = await producer.send("web", b"y", partition=0)
-        await until(lambda: trio.topics["web"][0].log_end_offset == 2)
-        trio.move_leader("web", 0, to=2)
-        calls = trio.calls["GetMetadata"]
-        await until(lambda: trio.calls["GetMetadata"] >= calls + 3)
-        second = await producer.send("web", b"z", partition=0)
-        flushing = asyncio.ensure_future(producer.flush())
-        await asyncio.sleep(0.02)
-        assert trio.topics["web"][0].log_end_offset == 2
-
-        trio.acks_flow.set()
-
-        await flushing
-        assert ((await first).offset, (await second).offset) == (1, 2)
-
-
 async def test_records_wait_for_a_broker_that_is_down(cluster: FakeCluster) -> None:
     async with eager(cluster) as producer:
         await producer.send_and_wait("web", b"x")

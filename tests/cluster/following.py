@@ -83,10 +83,11 @@ class Follower:
             credit_bytes=CREDIT_BYTES,
         )
         self.call = asyncio.create_task(
-            streams.serve(
-                self._said(), self._hear, check_caller=lambda claimed: self.refused_as(claimed)
-            )
+            streams.serve(self._said(), self._hear, check_caller=self._check)
         )
+
+    def _check(self, claimed: BrokerId) -> None:
+        self.refused_as(claimed)
 
     async def _said(self) -> AsyncIterator[FollowRequest]:
         while (request := await self._requests.get()) is not None:

@@ -209,7 +209,6 @@ class Quorum:
         self.nodes = {
             node_id: Node(node_id, self.voters, server=self.servers[node_id]) for node_id in ids
         }
-        self.voting: dict[BrokerId, Voting] = {}
         self.started: list[Node | Voting] = []
 
     def __getitem__(self, node_id: int) -> Node:
@@ -226,12 +225,18 @@ class Quorum:
             listening.append(listener)
         return listening
 
+    def prepare_to_vote(self, directory: Path) -> list[Voting]:
+        """Give all nodes engines; none is started."""
+        voting = [
+            Voting(node, directory / str(node_id), seed=node_id)
+            for node_id, node in self.nodes.items()
+        ]
+        self.started += voting
+        return voting
+
     async def vote(self, directory: Path) -> list[Voting]:
         """Start all nodes with engines."""
-        for node_id, node in self.nodes.items():
-            self.voting[node_id] = Voting(node, directory / str(node_id), seed=node_id)
-        voting = list(self.voting.values())
-        self.started += voting
+        voting = self.prepare_to_vote(directory)
         await asyncio.gather(*(node.start() for node in voting))
         return voting
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import pytest
 
 from ottla.cluster.raft_driver import Proposed
+from ottla.controller import records
+from ottla.controller.decisions import STEP_BYTES_MAX, Decision, decided, step_bytes
 from ottla.controller.raft.consensus import Outcome
-from ottla.controller.requests import CreateTopics, DeleteTopics, FenceBroker, NewTopic
+from ottla.controller.requests import Asks
+from ottla.controller.state_machine import MetadataStateMachine
 from ottla.model.errors import NotControllerError, RequestTimedOutError
-from ottla.model.ids import BrokerId
+from ottla.model.ids import BrokerId, PartitionEpoch
 from tests.cluster.control_plane import TIMEOUT_MS, control_plane, create
 from tests.cluster.controllers import CLUSTER, Cluster, eventually, with_cluster
 from tests.cluster.virtual_time import let_pass
-from tests.cluster.world import until
+
+Answer = TypeVar("Answer")
 
 # --- Taking over ------------------------------------------------------------------------
 
@@ -43,7 +49,7 @@ def test_identity_that_could_not_be_given_is_given_later() -> None:
 def test_next_controller_keeps_the_identity() -> None:
     async def scenario(cluster: Cluster) -> None:
         cluster.elect(0, term=1)
-        await eventually(lambda: cluster[0].driver.is_active)
+        await eventually(lambda: cluster[0].image.cluster_id)
         entries = len(cluster.log.entries)
 
         cluster.elect(1, term=2)
@@ -88,44 +94,91 @@ def test_request_that_waits_for_the_takeover_is_served() -> None:
 # --- What is left behind ----------------------------------------------------------------
 
 
-async def test_request_whose_turn_never_came_was_certainly_not_served() -> None:
-    async with control_plane() as plane:
-        plane.quorum.delayed = 1
-        stuck = asyncio.Event()
-        plane.quorum.before_each = stuck.set
-        first = asyncio.create_task(plane.driver.serve(create("first"), timeout_ms=TIMEOUT_MS))
+def test_request_whose_turn_never_came_was_certainly_not_served() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.start(leader=0)
+        cluster[0].proposing.clear()
+        first = asyncio.create_task(cluster[0].driver.serve(create("first"), timeout_ms=TIMEOUT_MS))
+        await let_pass(10)
 
         with pytest.raises(RequestTimedOutError, match="nothing was changed"):
-            await plane.driver.serve(create("second"), timeout_ms=0)
+            await cluster[0].driver.serve(create("second"), timeout_ms=100)
 
-        await asyncio.wait([first])
+        cluster[0].proposing.set()
+        await first
+        await let_pass(1_000)
+        assert set(cluster[0].image.topics) == {"first"}
+
+    with_cluster(scenario)
 
 
-async def test_request_that_was_begun_may_still_be_served() -> None:
-    async with control_plane() as plane:
-        proposals = plane.quorum.proposals
-        serving = asyncio.create_task(plane.driver.serve(create("first"), timeout_ms=1))
-        await until(lambda: plane.quorum.proposals > proposals or serving.done())
+def test_request_that_was_begun_may_still_be_served() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.start(leader=0)
+        cluster[0].proposing.clear()
 
-        (outcome,) = await asyncio.gather(serving, return_exceptions=True)
+        with pytest.raises(RequestTimedOutError, match="it may still be"):
+            await cluster[0].driver.serve(create("first"), timeout_ms=100)
 
-        assert not isinstance(outcome, RequestTimedOutError) or "may still be" in str(outcome)
+        cluster[0].proposing.set()
+        await eventually(lambda: set(cluster[0].image.topics) == {"first"})
+
+    with_cluster(scenario)
+
+
+def test_urgent_request_waits_for_one_other_alone() -> None:
+    async def scenario(cluster: Cluster) -> list[str]:
+        await cluster.start(leader=0)
+        order: list[str] = []
+
+        async def serve(name: str, *, urgent: bool = False) -> None:
+            await cluster[0].driver.serve(create(name), timeout_ms=TIMEOUT_MS, urgent=urgent)
+            order.append(name)
+
+        waiting = [asyncio.create_task(serve(name)) for name in ("a", "b", "c")]
+        await let_pass(1)  # the first is being served
+        await asyncio.gather(serve("urgent", urgent=True), *waiting)
+        return order
+
+    assert with_cluster(scenario) == ["a", "urgent", "b", "c"]
+
+
+class LargeDecisions:
+    """A controller whose decisions take two entries of the log."""
+
+    def __init__(self, machine: MetadataStateMachine) -> None:
+        self._machine = machine
+
+    def decide(self, request: Asks[Answer], now_ms: int) -> Decision[Answer]:
+        del request, now_ms
+        state = self._machine.state
+        topic = state.image.topics["web"]
+        wide = replace(
+            topic.partitions[0], replicas=tuple(map(BrokerId, range(1, 5_001)))
+        )  # some ten kilobytes
+        changes = [
+            records.partition_changed(
+                topic.topic_id, 0, replace(wide, partition_epoch=PartitionEpoch(number))
+            )
+            for number in range(1, 151)
+        ]
+        half = STEP_BYTES_MAX // 2
+        assert half < step_bytes(tuple(changes[:75])) <= STEP_BYTES_MAX
+        return cast(
+            "Decision[Answer]", decided(state, None, tuple(changes[:75]), tuple(changes[75:]))
+        )
 
 
 async def test_refusal_after_the_first_part_does_not_say_that_nothing_was_done() -> None:
     async with control_plane() as plane:
-        for name in ("t0", "t1"):
-            topic = NewTopic(name=name, partitions=9_000)
-            await plane.driver.submit(CreateTopics(topics=(topic,)), timeout_ms=TIMEOUT_MS)
-        epoch = plane.image.brokers[BrokerId(1)].broker_epoch
-        refused = [Outcome.REFUSED]
-        plane.quorum.after_each = lambda: plane.quorum.failures.extend(refused) or refused.clear()  # type: ignore[func-returns-value]
+        await plane.create("web")
+        plane.driver._controller = cast("Any", LargeDecisions(plane.machine))
+        plane.quorum.after_each = lambda: plane.quorum.failures.append(Outcome.REFUSED)
 
-        # Every partition loses its leader: far more than fits in one entry.
-        with pytest.raises(RequestTimedOutError, match=r"1 of \d+ parts of the change were made"):
-            await plane.driver.submit(
-                FenceBroker(broker_id=BrokerId(1), broker_epoch=epoch), timeout_ms=TIMEOUT_MS
-            )
+        with pytest.raises(RequestTimedOutError, match="1 of 2 parts of the change were made"):
+            await plane.driver.submit(create("any"), timeout_ms=TIMEOUT_MS)
+
+        plane.quorum.failures.clear()
 
 
 async def test_refusal_of_the_first_part_says_that_nothing_was_done() -> None:
@@ -134,21 +187,3 @@ async def test_refusal_of_the_first_part_says_that_nothing_was_done() -> None:
 
         with pytest.raises(NotControllerError, match="nothing was changed"):
             await plane.driver.submit(create("web"), timeout_ms=TIMEOUT_MS)
-
-
-async def test_urgent_request_waits_for_one_other_alone() -> None:
-    async with control_plane(brokers=2) as plane:
-        order: list[str] = []
-
-        async def serve(name: str, *, urgent: bool = False) -> None:
-            await plane.driver.serve(
-                DeleteTopics(names=(name,)), timeout_ms=TIMEOUT_MS, urgent=urgent
-            )
-            order.append(name)
-
-        waiting = [asyncio.create_task(serve(name)) for name in ("a", "b", "c")]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)  # the first is being served
-        await asyncio.gather(serve("urgent", urgent=True), *waiting)
-
-        assert order == ["a", "urgent", "b", "c"]

@@ -21,7 +21,7 @@ from ottla.model.errors import (
     StorageError,
     UnknownTopicIdError,
 )
-from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset
+from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch
 from ottla.record.batch import split_batches
 from ottla.storage.format import segment_file
 from ottla.v1.replication_pb2 import FollowRequest
@@ -565,7 +565,9 @@ async def test_follower_of_a_topic_that_was_deleted_is_told(leading: Leading) ->
 async def test_copy_of_an_earlier_reign_ends(leading: Leading) -> None:
     follower = await following(leading, 0)
     topic = leading.image.topics["orders"]
-    newer = replace(topic.partitions[0], leader_epoch=LeaderEpoch(3), partition_epoch=1)
+    newer = replace(
+        topic.partitions[0], leader_epoch=LeaderEpoch(3), partition_epoch=PartitionEpoch(9)
+    )
 
     await leading.put_topic(replace(topic, partitions=(newer, *topic.partitions[1:])))
 

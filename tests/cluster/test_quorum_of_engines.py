@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 from ottla.controller.raft.consensus import Role
+from ottla.model.errors import RequestTimedOutError
 from tests.client.waiting import until
 from tests.cluster.quorum_nodes import Quorum, Voting, leaders
+
+
+@pytest.fixture
+async def lone(tmp_path: Path) -> AsyncIterator[list[Voting]]:
+    """A voter that is alone in its quorum, and two observers."""
+    quorum = Quorum(voters=1, observers=2)
+    yield await quorum.vote(tmp_path)
+    await quorum.stop()
 
 
 @pytest.fixture
@@ -50,3 +59,41 @@ async def test_others_go_on_when_the_leader_is_gone(nodes: list[Voting]) -> None
     await until(
         lambda: all(node.machine.entries == [b"by the first", b"by the second"] for node in rest)
     )
+
+
+async def test_voter_without_a_majority_waits_for_one(nodes: list[Voting]) -> None:
+    leader = await leader_of(nodes)
+    await leader.commit(b"with all")
+    others = [node for node in nodes[:3] if node is not leader]
+    for node in others:
+        await node.stop()
+
+    with pytest.raises(RequestTimedOutError):
+        await leader.driver.propose(b"alone", timeout_ms=200)
+
+    assert leader.machine.entries == [b"with all"]
+
+
+async def test_observers_of_a_lone_voter_get_the_log(lone: list[Voting]) -> None:
+    voter, *observers = lone
+    await until(lambda: voter.leads)
+
+    await voter.commit(b"an entry")
+
+    await until(lambda: all(node.machine.entries == [b"an entry"] for node in observers))
+
+
+async def test_log_that_is_far_ahead_reaches_a_node_that_comes_late(tmp_path: Path) -> None:
+    quorum = Quorum(voters=3)
+    zero, one, two = quorum.prepare_to_vote(tmp_path)
+    try:
+        await asyncio.gather(zero.start(), one.start())
+        leader = await leader_of([zero, one])
+        entries = [bytes([65 + number]) * 500_000 for number in range(20)]
+        await asyncio.gather(*map(leader.commit, entries))
+
+        await two.start()
+
+        await until(lambda: two.machine.entries == entries)
+    finally:
+        await quorum.stop()

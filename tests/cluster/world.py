@@ -188,8 +188,8 @@ class World:
                 flusher=self.flusher,
                 waiters=self.waiters,
                 clock=self.clock,
-                propose_isr=lambda partition, effect: self.propose_isr(partition, effect),
-                records_changed=lambda partition: self.records_changed(partition),
+                propose_isr=self._isr_proposed,
+                records_changed=self._records_changed,
             ),
             metadata=self.metadata,
             settings_of=partial(
@@ -222,6 +222,12 @@ class World:
             self.replicas, readers=self.readers, remove_later=self.maintenance.remove_later
         )
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _isr_proposed(self, partition: Partition, effect: ProposeIsr) -> None:
+        self.propose_isr(partition, effect)
+
+    def _records_changed(self, partition: Partition) -> None:
+        self.records_changed(partition)
 
     # --- Life ---
 

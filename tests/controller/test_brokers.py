@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from ottla.controller.brokers import BROKER_ID_MAX
+from ottla.controller.registration import BROKER_ID_MAX
 from ottla.controller.requests import FenceBroker, UnfenceBroker, UnregisterBroker
 from ottla.model.errors import (
     BrokerIdNotRegisteredError,

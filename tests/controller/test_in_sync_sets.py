@@ -74,13 +74,14 @@ def test_eligible_replica_leads_when_the_whole_set_is_gone() -> None:
     assert sets(metadata) == ((2,), (1, 3))
 
 
-def test_proposal_that_changes_nothing_writes_nothing() -> None:
+def test_proposal_of_the_present_set_raises_the_epoch_so_that_late_copies_are_refused() -> None:
     metadata = three()
-    version = metadata.machine.state.version
+    before = metadata.partition("web")
 
     assert metadata.propose("web", 1, 2, 3) == "NONE"
 
-    assert metadata.machine.state.version == version
+    after = metadata.partition("web")
+    assert after == replace(before, partition_epoch=PartitionEpoch(before.partition_epoch + 1))
 
 
 def test_partitions_are_decided_on_one_by_one_and_changed_in_one_entry() -> None:

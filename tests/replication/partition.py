@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch
 from ottla.replication.leader import (
     AdvanceHighWatermark,
@@ -94,8 +96,8 @@ class Partition:
     def serving(self, *serving: int) -> list[Effect]:
         return self.step(ServingChanged(brokers(*serving)))
 
-    def replicas(self, *replicas: int) -> list[Effect]:
-        return self.step(ReplicasChanged(brokers(*replicas)))
+    def replicas(self, *replicas: int, adding: Iterable[int] = ()) -> list[Effect]:
+        return self.step(ReplicasChanged(brokers(*replicas), brokers(*adding)))
 
     def wait_ms(self, duration_ms: int) -> list[Effect]:
         self.now_ms += duration_ms

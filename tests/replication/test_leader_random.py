@@ -1,7 +1,7 @@
 """Whatever order things happen in, whoever the controller may elect holds what is committed.
 
-A leader, two or three of three other brokers, and a controller, each with its own truth; what one learns of another
-comes late. The checks look at the truth, not at what the leader believes.
+A leader, three brokers of which some are replicas, and a controller, each with its own truth; what
+one learns of another comes late. The checks look at the truth, not at what the leader believes.
 """
 
 from __future__ import annotations

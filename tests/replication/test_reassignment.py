@@ -1,12 +1,13 @@
-"""Followers that a reassignment brings join as others do; those it removes count until it is done."""
+"""Followers that a reassignment brings join as others do; those it removes count until then."""
 
 from __future__ import annotations
 
 import pytest
 
 from ottla.model.errors import NotEnoughReplicasError, NotLeaderOrFollowerError
-from ottla.model.ids import BrokerId
-from tests.replication.partition import ALL, Partition, committed, member, propose
+from ottla.model.ids import BrokerEpoch, BrokerId
+from ottla.replication.leader import IsrMember
+from tests.replication.partition import ALL, Partition, committed, propose
 
 
 def test_new_replica_joins_when_it_has_what_is_committed() -> None:
@@ -22,16 +23,19 @@ def test_new_replica_joins_when_it_has_what_is_committed() -> None:
 
 def test_new_replica_is_not_waited_for_before_it_has_caught_up() -> None:
     partition = Partition(replicas={1, 2})
+    partition.write(5)
+    partition.fetch(2, at=5)
     partition.replicas(1, 2, 4)
     partition.serving(1, 2, 4)
-    partition.write(5)
     partition.fetch(4, at=0)
+    partition.write(9)
 
-    assert partition.fetch(2, at=5) == [committed(5)]
+    assert partition.fetch(2, at=9) == [committed(9)]
 
 
 def test_replica_that_does_not_serve_yet_does_not_join() -> None:
     partition = Partition(replicas={1, 2})
+    partition.fetch(2, at=0)
     partition.replicas(1, 2, 4)
 
     assert partition.fetch(4, at=0) == []
@@ -82,6 +86,7 @@ def test_replica_removed_while_it_was_asked_for_counts_until_that_is_refused() -
 
 def test_replica_that_comes_back_begins_anew() -> None:
     partition = Partition()
+    partition.fetch(2, at=0)
     partition.fetch(3, at=0, broker_epoch=31)
     partition.commit_isr(1, 2)
     partition.replicas(1, 2)
@@ -89,12 +94,15 @@ def test_replica_that_comes_back_begins_anew() -> None:
 
     assert partition.leader.statistics().follower_end_offsets[BrokerId(3)] is None
     assert partition.fetch(3, at=0, broker_epoch=33)[-1] == propose(
-        1, 1, 2, member(3)._replace(broker_epoch=33), epoch=1
+        1, 1, 2, IsrMember(BrokerId(3), BrokerEpoch(33)), epoch=1
     )
 
 
-def test_min_insync_is_of_the_replicas_that_there_are_now() -> None:
+def test_min_insync_is_of_the_replicas_that_are_not_only_being_brought() -> None:
     partition = Partition(replicas={1}, min_insync_replicas=2)
+    partition.leader.check_can_append(ALL)
+
+    partition.replicas(1, 2, adding=(2,))
     partition.leader.check_can_append(ALL)
 
     partition.replicas(1, 2)

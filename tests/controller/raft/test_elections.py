@@ -342,6 +342,29 @@ def test_voter_whose_log_is_ahead_soon_asks_after_it_refused_another() -> None:
         assert took_ms <= 4 * cluster.settings.campaign_delay_max_ms
 
 
+def test_voter_that_asked_too_early_soon_asks_again() -> None:
+    """The one who hears later of the end lacks an entry, so only the early one can lead."""
+    for seed in range(20):
+        cluster = Cluster(3, seed=seed)
+        cluster.elect(1)
+        cluster.propose(1, "on 1 and 2")
+        cluster.tick(1)
+        cluster.network.deliver(1, 2)
+        cluster.tick(2)
+        cluster.disconnect(1, 2)
+        cluster.clock.advance(cluster.settings.campaign_delay_max_ms + 1)
+        cluster.tick(2)
+        cluster.network.deliver(2, 3)
+        cluster.tick(3)
+        assert cluster.network.busy_directions() == [(1, 3)]  # 3 is bound to 1, and says nothing
+        cluster.crash(1)
+
+        took_ms = milliseconds_until_somebody_leads(cluster)
+
+        assert cluster.leaders() == [2]
+        assert took_ms <= 2 * cluster.settings.campaign_delay_max_ms + 10
+
+
 def test_voter_without_a_link_to_the_leader_does_not_disturb_those_who_have_one() -> None:
     cluster = Cluster(5)
     leader = cluster.elect(1)

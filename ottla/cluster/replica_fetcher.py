@@ -1,0 +1,195 @@
+"""Copies the partitions that this broker follows: one link to each broker that leads some of them.
+
+The replica manager gives partitions a role; those that follow assign themselves here, and are
+copied by the link to their leader's broker (:mod:`ottla.cluster.follow_link`). A link is made with
+the first partition for it, and given up when there are none. Partitions come and go without
+disturbing others.
+
+    replica manager ──follow──► Following ──assign──► ReplicaFetcher ──► FollowLink to broker 2
+                                    │ cut                   │       └──► FollowLink to broker 3
+                                    └──► LogCutter          └ addresses: metadata cache
+
+A broker whose directory has failed copies nothing any more, so that leaders give it up: what it
+would acknowledge it could lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Final
+
+from ottla.cluster.data_directory import DataDirectory
+from ottla.cluster.flusher import Flusher
+from ottla.cluster.follow_link import FollowCall, FollowLink
+from ottla.cluster.following import Following
+from ottla.cluster.log_cutter import Cut, LogCutter
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.config.addresses import Address
+from ottla.model.errors import BrokerNotAvailableError
+from ottla.model.ids import BrokerEpoch, BrokerId
+from ottla.model.image import BrokerImage, ClusterImage
+from ottla.runtime.clock import Clock
+from ottla.storage.log_manager import LogManager
+from ottla.storage.removal import RemovedSegments
+from ottla.v1.replication_pb2 import FollowerIdentity
+
+LINK_IDLE_MS: Final = 1_000
+"""A link without partitions is kept for this long: a leader that loses all of them in a moment of
+trouble often gets some back."""
+
+
+class ReplicaFetcher:
+    """The follower's side of replication, for one broker. Used on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        broker_id: BrokerId,
+        metadata: MetadataCache,
+        dial: Callable[[Address], Awaitable[FollowCall]],
+        address_of: Callable[[BrokerImage], Address],
+        logs: LogManager,
+        directory: DataDirectory,
+        flusher: Flusher,
+        clock: Clock,
+        log_thread: Executor,
+    ) -> None:
+        """Copy to ``logs`` from brokers whose addresses ``metadata`` and ``address_of`` tell.
+
+        ``dial`` waits until an address can be reached, and calls it.
+        """
+        self._broker_id = broker_id
+        self._metadata = metadata
+        self._dial_address = dial
+        self._address_of = address_of
+        self._logs = logs
+        self._directory = directory
+        self._clock = clock
+        self._cutter = LogCutter(flusher=flusher, clock=clock, log_thread=log_thread)
+        self._links: dict[BrokerId, FollowLink] = {}
+        self._assigned: dict[Following, FollowLink] = {}
+        self._called: dict[BrokerId, tuple[Address, BrokerEpoch]] = {}
+        self._running: dict[BrokerId, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        metadata.subscribe(self._image_published)
+
+    def __repr__(self) -> str:
+        return f"<ReplicaFetcher of {self._broker_id}: {list(self._links.values())}>"
+
+    # --- For those who follow ---
+
+    def assign(self, following: Following) -> None:
+        """See :class:`~ottla.cluster.following.Copier`."""
+        if self._directory.failure is not None:
+            return
+        link = self._links.get(following.leader)
+        if link is None:
+            link = FollowLink(following.leader, dial=self._dial)
+            self._links[following.leader] = link
+            self._changed.set()
+        self._assigned[following] = link
+        link.add(following)
+
+    def release(self, following: Following) -> None:
+        """See :class:`~ottla.cluster.following.Copier`."""
+        link = self._assigned.pop(following, None)
+        if link is not None:
+            link.remove(following)
+
+    def cut(self, cut: Cut) -> None:
+        """See :class:`~ottla.cluster.following.Copier`."""
+        self._cutter.cut(cut)
+
+    def remove_later(self, removed: RemovedSegments, delay_ms: int) -> None:
+        """See :class:`~ottla.cluster.following.Copier`."""
+        self._logs.remove_later(removed, due_ms=self._clock.now_ms() + delay_ms)
+
+    # --- Its life ---
+
+    async def run(self) -> None:
+        """Keep links and cut logs, until cancelled."""
+        cutting = asyncio.create_task(self._cutter.run(), name="log cutter")
+        try:
+            while True:
+                await self._look_after_links(cutting)
+        finally:
+            tasks = [cutting, *self._running.values()]
+            self._running.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _look_after_links(self, cutting: asyncio.Task[None]) -> None:
+        """Start and stop links as need be; raise what one of the tasks ended with."""
+        for leader, link in self._links.items():
+            if leader not in self._running:
+                self._running[leader] = asyncio.create_task(link.run(), name=f"link to {leader}")
+        changed = asyncio.create_task(self._changed.wait())
+        tasks = {changed, cutting, *self._running.values()}
+        try:
+            done, _ = await asyncio.wait(
+                tasks, timeout=LINK_IDLE_MS / 1000, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            changed.cancel()
+        for task in done - {changed}:
+            # Neither the cutter nor a link ends by itself: this raises what was wrong.
+            await task
+            raise AssertionError(f"{task.get_name()} ended")
+        self._changed.clear()
+        if self._directory.failure is not None:
+            for following in list(self._assigned):
+                self.release(following)
+        if not done:
+            for leader in [leader for leader, link in self._links.items() if link.is_empty]:
+                await self._give_up(leader)
+
+    async def _give_up(self, leader: BrokerId) -> None:
+        task = self._running.pop(leader, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._called.pop(leader, None)
+        # While we waited something may have been assigned to it: then it is started again.
+        if self._links[leader].is_empty:
+            del self._links[leader]
+
+    # --- Calling ---
+
+    async def _dial(self, leader: BrokerId) -> tuple[FollowCall, FollowerIdentity]:
+        """Call a leader when it and we are known, and it can be reached."""
+        while True:
+            called = self._to_call(leader, self._metadata.image)
+            if called is None:
+                raise BrokerNotAvailableError(
+                    f"broker {leader} or this one, {self._broker_id}, is not registered yet"
+                )
+            self._called[leader] = called
+            address, broker_epoch = called
+            call = await self._dial_address(address)
+            if self._to_call(leader, self._metadata.image) == called:
+                identity = FollowerIdentity(
+                    cluster_id=self._metadata.image.cluster_id,
+                    broker_id=self._broker_id,
+                    broker_epoch=broker_epoch,
+                )
+                return call, identity
+            call.cancel()
+
+    def _to_call(self, leader: BrokerId, image: ClusterImage) -> tuple[Address, BrokerEpoch] | None:
+        """Where a leader is, and as who we call it."""
+        broker, me = image.brokers.get(leader), image.brokers.get(self._broker_id)
+        if broker is None or me is None or not image.cluster_id:
+            return None
+        return self._address_of(broker), me.broker_epoch
+
+    def _image_published(self, image: ClusterImage) -> None:
+        """Call again where somebody has moved, or we have registered anew."""
+        for leader, called in list(self._called.items()):
+            task = self._running.get(leader)
+            to_call = self._to_call(leader, image)
+            if task is not None and to_call not in {None, called}:
+                del self._called[leader]
+                self._links[leader].restart()
