@@ -2,7 +2,8 @@
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup demo test check fmt lint types layers proto proto-check integration bench clean
+.PHONY: help setup demo test check fmt lint types layers proto proto-check integration simulate chaos \
+	bench clean
 
 help:                ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -12,7 +13,7 @@ $(READY): pyproject.toml constraints.txt scripts/setup
 
 setup: $(READY)      ## make .venv with the project and its tools
 
-demo: $(READY)       ## start a broker, stream INPUT=FILE through it, check every record
+demo: $(READY)       ## stream INPUT=FILE through three brokers, kill a leader, check all
 	@$(PY) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
 
 test: $(READY)       ## the whole test suite, real processes included
@@ -40,6 +41,12 @@ proto-check: $(READY) ## fail if generated code is stale
 
 integration: $(READY) ## only the tests that start broker processes
 	@$(PY) -m pytest -q -m integration tests
+
+simulate: $(READY)   ## whole clusters in simulated time; SEEDS=1-200
+	@.venv/bin/ottla simulate --seeds $(or $(SEEDS),1-200)
+
+chaos: $(READY)      ## hurt three brokers under load, in containers where an engine runs; ROUNDS=12
+	@$(PY) -m tests.chaos --rounds $(or $(ROUNDS),12) $(if $(SEED),--seed $(SEED)) $(if $(ON),--on $(ON))
 
 bench: $(READY)      ## append, fetch and end-to-end figures, with the machine's limits beside them
 	@$(PY) -m benchmarks.run

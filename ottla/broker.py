@@ -294,6 +294,8 @@ class Broker:
         async def stop() -> None:
             parts.raft.stop()
             await asyncio.wait((task,))
+            # The followers of a leader that stops hear of it by the end of its links.
+            parts.links.close()
 
         self._undo.push_async_callback(stop)
         for name, work in (
@@ -359,6 +361,7 @@ class Broker:
     def _run_replicas(self, parts: BrokerParts) -> None:
         for name, work in (
             ("in-sync sets", parts.isr_changes.run()),
+            ("replica fetcher", parts.fetcher.run()),
             ("replicas", parts.replicas.run()),
         ):
             self._run_until_undone(name, work)
@@ -385,6 +388,7 @@ class Broker:
         )
         port = await self._grpc.start(listen.host, listen.port)
         self._undo.push_async_callback(parts.channels.close)
+        self._undo.push_async_callback(parts.quorum_channels.close)
         self._undo.push_async_callback(self._grpc.stop, grace_s=0)
         self._undo.callback(parts.streams.close)
         return Address(listen.host, port)

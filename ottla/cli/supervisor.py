@@ -27,7 +27,7 @@ import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ottla.cli.failure import CommandError
 
@@ -133,17 +133,14 @@ class Supervisor:
     async def _start(self) -> dict[str, Document] | None:
         """Start all; ``None`` if told to stop before all were ready."""
         runs = {name: await self._spawn(name) for name in self._children}
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        everyone = asyncio.gather(*(run.ready for run in runs.values()))
-        waited: list[asyncio.Future[Any]] = [stopping, everyone]
+        stopping = asyncio.create_task(self._stopping.wait())
+        everyone = asyncio.create_task(_all_ready(runs))
         try:
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
-                return None
-            return dict(zip(runs, everyone.result(), strict=True))
+            await asyncio.wait({stopping, everyone}, return_when=asyncio.FIRST_COMPLETED)
+            return None if stopping.done() else everyone.result()
         finally:
-            for future in waited:
-                future.cancel()
+            stopping.cancel()
+            everyone.cancel()
 
     async def _spawn(self, name: str) -> _Run:
         loop = asyncio.get_running_loop()
@@ -251,6 +248,17 @@ class Supervisor:
                 self._say(f"{name} did not stop within {self._stop_grace_s:g} s and is killed")
                 _kill(run.process)
             await asyncio.wait(late)
+
+
+async def _all_ready(runs: Mapping[str, _Run]) -> dict[str, Document]:
+    """Wait until all are ready; raises what the first says that will never be."""
+    readies = [run.ready for run in runs.values()]
+    await asyncio.wait(readies, return_when=asyncio.FIRST_EXCEPTION)
+    # Of several, the one that has failed: the others may be pending still.
+    for ready in readies:
+        if ready.done():
+            ready.result()
+    return {name: run.ready.result() for name, run in runs.items()}
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -187,7 +187,7 @@ class ControllerClient:
             OttlaError: the request was refused as a whole; its class lists why.
         """
         deadline = Deadline(timeout_ms)
-        served = await self._served(request, deadline, timeout_ms)
+        served = await self.serve(request, timeout_ms=timeout_ms)
         await self._metadata.wait_for(
             lambda image: image.metadata_offset >= served.metadata_offset,
             timeout_ms=deadline.left_ms,
@@ -195,11 +195,12 @@ class ControllerClient:
         )
         return served.answer
 
-    # --- Whom to ask ---
+    async def serve(self, request: Asks[Answer], *, timeout_ms: int) -> Served[Answer]:
+        """Have the controller serve ``request``; return its answer once it is committed.
 
-    async def _served(
-        self, request: Asks[Answer], deadline: Deadline, timeout_ms: int
-    ) -> Served[Answer]:
+        As :meth:`submit`, but this broker may not have heard of it yet.
+        """
+        deadline = Deadline(timeout_ms)
         ask_next: BrokerId | None = None
         redirections = 0
         problem = ""

@@ -16,8 +16,9 @@ from concurrent.futures import Executor
 from ottla.cluster.fetch_limits import FetchLimits, partition_max_bytes
 from ottla.cluster.fetch_stream import BrokerFetchStream
 from ottla.cluster.gate import Gate
-from ottla.cluster.produce import LedPartitions, check_partitions
-from ottla.cluster.reading import ConsumerReader, ReadLimits
+from ottla.cluster.produce import check_partitions
+from ottla.cluster.read_replicas import ReadReplicas
+from ottla.cluster.reading import ConsumerReader, ReadablePartitions, ReadLimits
 from ottla.cluster.services import FetchFailed, PartitionFetched, PartitionToFetch
 from ottla.model.errors import OttlaError, ThrottlingQuotaExceededError
 from ottla.model.ids import TopicPartition
@@ -27,19 +28,23 @@ from ottla.runtime.purgatory import Purgatory
 
 
 class BrokerFetchService:
-    """Reads from the partitions that this broker leads; a ``FetchService``."""
+    """Reads from the partitions that this broker hosts; a ``FetchService``."""
 
     def __init__(
         self,
-        partitions: LedPartitions,
+        partitions: ReadablePartitions,
         *,
         reads: Purgatory[TopicPartition],
         readers: Executor,
         clock: Clock,
         gate: Gate,
+        replicas: ReadReplicas | None = None,
     ) -> None:
-        """Wait in ``reads``; ``readers`` are the threads for reads that wait for the disk."""
-        self._reader = ConsumerReader(partitions, readers=readers)
+        """Wait in ``reads``; ``readers`` are the threads for reads that wait for the disk.
+
+        ``replicas`` says where else a reader might read; ``None``: nowhere.
+        """
+        self._reader = ConsumerReader(partitions, readers=readers, replicas=replicas)
         self._reads = reads
         self._clock = clock
         self._gate = gate
@@ -136,6 +141,7 @@ class _Part:
             latest.last_stable_offset,
             latest.log_start_offset,
             latest.timestamp_type,
+            latest.preferred_read_replica,
         )
 
 
@@ -183,18 +189,15 @@ class _LongPoll:
 
     def _is_behind(self, part: _Part) -> bool:
         try:
-            return self._reader.committed_end(part.asked.topic_partition) > part.next_offset
+            return self._reader.committed_end(part.asked) > part.next_offset
         except OttlaError:
             return True  # reading it gives the error its place
 
     async def _read(self, part: _Part) -> None:
         room_bytes = max(0, min(part.room_bytes, self._limits.max_bytes - self._size_bytes))
         limits = ReadLimits(room_bytes, minimum_one=self._size_bytes == 0)
-        asked = part.asked
         try:
-            read = await self._reader.read(
-                asked.topic_partition, part.next_offset, asked.leader_epoch, limits
-            )
+            read = await self._reader.read(part.asked, part.next_offset, limits)
         except OttlaError as error:
             part.error = error
             return

@@ -237,16 +237,13 @@ class BrokerFetchStream:
 
     async def _read(self, cursor: _Cursor, limits: ReadLimits) -> Fetched | None:
         """Read at the cursor; ``None`` if the client moved or removed it meanwhile."""
-        asked = cursor.asked
         try:
-            fetched = await self._reader.read(
-                asked.topic_partition, cursor.offset, asked.leader_epoch, limits
-            )
+            fetched = await self._reader.read(cursor.asked, cursor.offset, limits)
         except OttlaError as error:
             if cursor.is_removed:
                 return None
             self._drop(cursor)
-            return FetchFailed(asked.topic_partition, error)
+            return FetchFailed(cursor.asked.topic_partition, error)
         return None if cursor.is_removed else fetched
 
     # --- Cursors ---

@@ -90,6 +90,7 @@ class FollowLink:
         self._alive = False
         self._served = False
         self._wake = asyncio.Event()
+        self._restart = asyncio.Event()
 
     def __repr__(self) -> str:
         state = "open" if self._call is not None else "closed"
@@ -146,18 +147,26 @@ class FollowLink:
         pause_ms = FOLLOW_REDIAL_MIN_MS
         while True:
             self._served = False
+            self._restart.clear()
             try:
-                call, self._identity = await self._dial(self.leader)
-                await self._serve(call)
+                await _until_one_ends(self._call_once(), self._restarted())
             except OttlaError as error:
                 emit(LINK_ENDED, leader=self.leader, reason=str(error))
-            if self._served:
+            if self._served or self._restart.is_set():
                 pause_ms = FOLLOW_REDIAL_MIN_MS
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(2 * pause_ms, FOLLOW_REDIAL_MAX_MS)
 
-    async def _serve(self, call: FollowCall) -> None:
-        """Use one call until it ends; raises why, unless the far end just ended it."""
+    def restart(self) -> None:
+        """End the call, and call anew."""
+        self._restart.set()
+
+    async def _restarted(self) -> None:
+        await self._restart.wait()
+
+    async def _call_once(self) -> None:
+        """Call, and serve until that ends; raises why."""
+        call, self._identity = await self._dial(self.leader)
         self._opened(call)
         try:
             await _until_one_ends(self._read(call), self._write(call), self._live())

@@ -104,13 +104,16 @@ class Maintenance:
         if self._directory.failure is not None:
             return
         for partition in list(self._replicas.partitions.values()):
-            if partition.log.failure is None:
+            if partition.log.failure is None and not partition.is_cutting:
                 partition.log.roll_if_due(now_ms=self._clock.wall_ms())
         wall_ms = self._clock.wall_ms()
         plans = await self._on_log_thread(
             partial(self._logs.plan_retention, self._replicas.high_watermarks(), wall_ms=wall_ms)
         )
         for plan in plans:
+            hosted = self._replicas.partitions.get(plan.log.topic_partition)
+            if hosted is not None and hosted.is_cutting:
+                continue
             removed = self._logs.retain(plan, wall_ms=wall_ms)
             if removed:
                 self.remove_later(removed, plan.log.config.file_delete_delay_ms)
@@ -128,7 +131,8 @@ class Maintenance:
     async def _expire_producers(self) -> None:
         wall_ms = self._clock.wall_ms()
         for partition in list(self._replicas.partitions.values()):
-            partition.log.producer_states.expire(wall_ms)
+            if not partition.is_cutting:
+                partition.log.producer_states.expire(wall_ms)
 
     async def _remove_due(self) -> None:
         for removal in self._logs.take_due_removals(now_ms=self._clock.now_ms()):

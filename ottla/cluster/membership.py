@@ -17,13 +17,14 @@ fenced again and again all the same, it waits longer each time.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from ottla.cluster.broker_sessions import SessionAnswer
+from ottla.cluster.controller_driver import Answer, Served
 from ottla.cluster.deadline import Deadline
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.submits import Submits
-from ottla.controller.requests import BeginShutdown, RegisterBroker, UnfenceBroker
+from ottla.controller.requests import Asks, BeginShutdown, RegisterBroker, UnfenceBroker
 from ottla.model.errors import OttlaError, RetriableError
 from ottla.model.ids import NO_METADATA, BrokerEpoch, BrokerId, MetadataOffset
 from ottla.model.image import ClusterImage, PartitionImage
@@ -38,6 +39,10 @@ NOT_HANDED_OVER = Event("broker.not_handed_over", Severity.WARNING)
 UNFENCE_TIMEOUT_MS: Final = 5_000
 """For one attempt to come back; the next answer in the session begins another."""
 
+FAREWELL_TIMEOUT_MS: Final = 500
+"""For the controller to hear that a broker stops which has nothing to hand over. The end of its
+session says it too, a moment later."""
+
 STEADY_MS: Final = 60_000
 """A broker that was not fenced for so long comes back at once when it is."""
 
@@ -47,6 +52,13 @@ BACKOFF_MAX_MS: Final = 30_000
 all the time serve nobody."""
 
 
+class Controllers(Submits, Protocol):
+    """See :class:`~ottla.cluster.controller_client.ControllerClient`."""
+
+    async def serve(self, request: Asks[Answer], *, timeout_ms: int) -> Served[Answer]:
+        """Have the controller serve the request; do not wait until it is carried out here."""
+
+
 class Membership:
     """Registers this broker and keeps it serving. Used on one event loop."""
 
@@ -54,15 +66,19 @@ class Membership:
         self,
         *,
         broker_id: BrokerId,
-        controller: Submits,
+        controller: Controllers,
+        applied: MetadataCache,
         metadata: MetadataCache,
         clock: Clock,
     ) -> None:
+        """Wire it; ``applied`` is ahead of ``metadata``, which this broker has carried out."""
         self._broker_id = broker_id
+        self._applied = applied
         self._controller = controller
         self._metadata = metadata
         self._clock = clock
         self._broker_epoch: BrokerEpoch | None = None
+        self._registered_at = NO_METADATA
         self._is_to_serve = False
         self._fenced_at: MetadataOffset = NO_METADATA
         self._fenced = asyncio.Event()
@@ -80,32 +96,53 @@ class Membership:
         return self._broker_epoch
 
     async def register(self, request: RegisterBroker, *, timeout_ms: int) -> BrokerEpoch:
-        """Register this broker, fenced; by then its metadata has the registration.
+        """Register this broker, fenced; by then the registration is applied here.
 
-        Raises what :meth:`ControllerClient.submit` raises; a :exc:`RetriableError` is worth another
+        Before, what is applied may be anything that was once so: the journal does not know how much
+        of it is committed. So a broker that starts carries nothing out until it is registered, lest
+        it takes the logs of topics that it has not heard of yet for ones that are no more.
+
+        Raises what :meth:`ControllerClient.serve` raises; a :exc:`RetriableError` is worth another
         try, with the same incarnation id.
         """
         assert request.broker_id == self._broker_id, request
-        self._broker_epoch = await self._controller.submit(request, timeout_ms=timeout_ms)
+        deadline = Deadline(timeout_ms)
+        served = await self._controller.serve(request, timeout_ms=timeout_ms)
+        await self._applied.wait_for(
+            lambda image: image.metadata_offset >= served.metadata_offset,
+            timeout_ms=deadline.left_ms,
+            what="this broker is registered; hearing of it here",
+        )
+        self._broker_epoch, self._registered_at = served
         return self._broker_epoch
 
     async def unfence(self, *, timeout_ms: int) -> None:
         """Ask that this broker leads, is in sync and gets clients from now on.
 
-        It has a session by then, and has carried out the metadata log up to its registration.
+        It has a session by then. Waits until it has carried out the metadata log up to its
+        registration.
         """
-        await self._unfence(timeout_ms=timeout_ms)
+        deadline = Deadline(timeout_ms)
+        await self._metadata.wait_for(
+            lambda image: image.metadata_offset >= self._registered_at,
+            timeout_ms=timeout_ms,
+            what="carrying out the metadata log up to the registration",
+        )
+        await self._unfence(timeout_ms=deadline.left_ms)
         self._is_to_serve = True
 
     async def leave(self, *, timeout_ms: int) -> bool:
         """Have others lead what this broker leads; return whether that was done in time.
 
         Waits for partitions that nobody else can lead yet but that somebody is about to, and for
-        nothing else. Raises nothing: a broker may stop without, and others find out.
+        nothing else; not even long for a controller if nobody is there to hand anything over to,
+        as when all brokers stop. Raises nothing: a broker may stop without, and others find out.
         """
         self._is_to_serve = False
         if self._broker_epoch is None:
             return True
+        if not self._waits_for_others(self._metadata.image):
+            timeout_ms = min(timeout_ms, FAREWELL_TIMEOUT_MS)
         deadline = Deadline(timeout_ms)
         request = BeginShutdown(broker_id=self._broker_id, broker_epoch=self._broker_epoch)
         try:

@@ -354,6 +354,10 @@ class Partition:
         if led:
             context.records_changed(self)
 
+    def rest(self) -> None:
+        """Follow nobody: there is no leader. Not while the log :attr:`is_cutting`."""
+        self._stop_following()
+
     def _stop_following(self) -> None:
         following = self._following
         if following is not None:

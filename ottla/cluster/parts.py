@@ -33,6 +33,7 @@ from ottla.cluster.gate import Gate
 from ottla.cluster.grpc.channels import BrokerChannels
 from ottla.cluster.grpc.controller_servicer import ControllerServicer
 from ottla.cluster.grpc.far_controllers import GrpcFarControllers
+from ottla.cluster.grpc.follow_call import dial_leader
 from ottla.cluster.grpc.quorum_calls import dial_quorum
 from ottla.cluster.grpc.quorum_servicer import QuorumServicer
 from ottla.cluster.grpc.replication_servicer import ReplicationServicer
@@ -52,9 +53,11 @@ from ottla.cluster.quorum_handshake import QuorumIdentity
 from ottla.cluster.quorum_links import QuorumLinks
 from ottla.cluster.raft_driver import RaftDriver
 from ottla.cluster.replica_description import ReplicaDescription
+from ottla.cluster.replica_fetcher import ReplicaFetcher
 from ottla.cluster.replica_manager import ReplicaManager
 from ottla.cluster.services import Services
 from ottla.cluster.topics import BrokerTopicsService
+from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
 from ottla.controller.controller import Controller
 from ottla.controller.leaders import imbalanced
@@ -102,9 +105,11 @@ class BrokerParts:
     metadata: MetadataCache
     """What this broker has carried out."""
     replicas: ReplicaManager
+    fetcher: ReplicaFetcher
     raft: RaftDriver
     links: QuorumLinks
     channels: BrokerChannels
+    quorum_channels: BrokerChannels
     driver: ControllerDriver
     """The controller, if this broker is it."""
     controller: ControllerClient
@@ -134,6 +139,7 @@ class MetadataObserver:
     def image_applied(self, image: ClusterImage) -> None:
         """See :class:`~ottla.cluster.raft_driver.RaftObserver`."""
         self._parts.applied.publish(image)
+        self._parts.links.identity_changed()
         self._parts.replicas.image_applied(image)
 
     def role_changed(self, change: RoleChanged) -> None:
@@ -153,6 +159,7 @@ class _Metadata:
     raft: RaftDriver
     links: QuorumLinks
     channels: BrokerChannels
+    quorum_channels: BrokerChannels
     driver: ControllerDriver
     client: ControllerClient
     far: GrpcFarControllers
@@ -188,10 +195,26 @@ def wire(
         broker_id=broker_id,
         broker_epoch=lambda: _broker_epoch(metadata.cache, broker_id),
     )
+    fetcher = ReplicaFetcher(
+        broker_id=broker_id,
+        incarnation_id=incarnation_id,
+        metadata=metadata.cache,
+        dial=partial(dial_leader, metadata.channels),
+        address_of=lambda broker: config.quorum.address_of(
+            broker.broker_id, Address(broker.host, broker.grpc_port)
+        ),
+        logs=logs,
+        directory=directory,
+        flusher=flusher,
+        clock=clock,
+        log_thread=log_thread,
+    )
     replicas = ReplicaManager(
         broker_id=broker_id,
+        incarnation_id=incarnation_id,
         logs=logs,
         context=PartitionContext(
+            copier=fetcher,
             directory=directory,
             flusher=flusher,
             waiters=waiters,
@@ -219,9 +242,11 @@ def wire(
         applied=metadata.applied,
         metadata=metadata.cache,
         replicas=replicas,
+        fetcher=fetcher,
         raft=metadata.raft,
         links=metadata.links,
         channels=metadata.channels,
+        quorum_channels=metadata.quorum_channels,
         driver=metadata.driver,
         controller=metadata.client,
         far=metadata.far,
@@ -233,7 +258,11 @@ def wire(
             interval_ms=config.replication.balance_check_interval_ms,
         ),
         membership=Membership(
-            broker_id=broker_id, controller=metadata.client, metadata=metadata.cache, clock=clock
+            broker_id=broker_id,
+            controller=metadata.client,
+            applied=metadata.applied,
+            metadata=metadata.cache,
+            clock=clock,
         ),
         majority=Majority(
             broker_id=broker_id, voters=config.quorum.ids(broker_id), links=metadata.links
@@ -342,7 +371,10 @@ def _metadata(
         start_engine=lambda: _engine(config, machine, links, file_system, clock),
         read_image=lambda: machine.image,
     )
-    channels = BrokerChannels(_peer_credentials(config))
+    credentials = _peer_credentials(config)
+    channels = BrokerChannels(credentials)
+    # Not shared: behind megabytes of records, a heartbeat would come too late.
+    quorum_channels = BrokerChannels(credentials)
     links = QuorumLinks(
         node_id=broker_id,
         # A broker that is alone has no address for itself, and needs none.
@@ -353,7 +385,7 @@ def _metadata(
             cluster_id=applied.image.cluster_id or logs.meta.cluster_id,
             voters=applied.image.voters,
         ),
-        dial=partial(dial_quorum, channels),
+        dial=partial(dial_quorum, quorum_channels),
         receiver=raft,
         draw=random.SystemRandom().random,
     )
@@ -382,6 +414,7 @@ def _metadata(
         raft=raft,
         links=links,
         channels=channels,
+        quorum_channels=quorum_channels,
         driver=driver,
         client=client,
         far=far,

@@ -42,7 +42,7 @@ from ottla.cluster.quorum_handshake import (
     VoterLostDirectoryError,
     check_hello,
 )
-from ottla.cluster.quorum_link import Frames, QuorumLink, shake_hands
+from ottla.cluster.quorum_link import HANDSHAKE_TIMEOUT_MS, Frames, QuorumLink, shake_hands
 from ottla.config.addresses import Address
 from ottla.controller.raft.messages import Message
 from ottla.model.errors import (
@@ -125,6 +125,7 @@ class QuorumLinks:
         self._listeners: list[Listener] = []
         self._told: dict[BrokerId | None, str] = {}
         self._checked: QuorumIdentity | None = None
+        self._identity_known = asyncio.Event()
         self._closed = False
         # Written by the Raft thread, read by the event loop. What the engine lets be under way to
         # a peer bounds it.
@@ -172,6 +173,7 @@ class QuorumLinks:
 
     async def run(self) -> None:
         """Call those that this node is to call, and keep calling, until cancelled."""
+        await self._identity_known.wait()
         async with asyncio.TaskGroup() as group:
             for peer, address in self._dialled.items():
                 group.create_task(self._keep_linked(peer, address))
@@ -189,11 +191,21 @@ class QuorumLinks:
             self._check(theirs)
             self._check_caller(theirs.node_id)
 
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT_MS / 1000):
+                await self._identity_known.wait()
+        except TimeoutError:
+            raise BrokerNotAvailableError(f"broker {self._node_id} is starting") from None
         link = await self._begin(frames, None, check)
         await self._carry(link)
 
     def identity_changed(self) -> None:
-        """End the links that the newest image does not allow. Costs nothing if it says the same."""
+        """End the links that the newest image does not allow; to be called with every image.
+
+        No links are made before the first call, lest a voter be let in whose loss we ought to know
+        of. Costs nothing if the identity is the same.
+        """
+        self._identity_known.set()
         known = self._identity()
         if known == self._checked:
             return

@@ -15,6 +15,8 @@ Rules
 -----
 * The image of an entry reaches the observer before the future of its proposal is done, so whoever
   awaits a proposal finds its consequences in the metadata cache.
+* The first image that the observer gets has everything that was known to be committed when the
+  engine was closed, or nearly: the journal notes it with its next change.
 * The engine ticks after each drained inbox and at least every ``TICK_INTERVAL_MS``. Whatever
   comes wakes it at once; what came meanwhile shares the tick, and so the sync of the disk.
 * What waits of one peer is bounded: :meth:`RaftDriver.receive` refuses more, and the link ends.
@@ -256,11 +258,14 @@ class RaftDriver:
     # --- The Raft thread's side ---
 
     def _drive(self, engine: QuorumNode) -> None:
-        self._observe(engine)
         try:
-            while self._drain_inbox(engine):
+            running = True
+            while running:
+                # First of all, before anybody hears of an image or a message is taken: this applies
+                # what the journal knows to be committed.
                 engine.tick()
                 self._observe(engine)
+                running = self._drain_inbox(engine)
         finally:
             engine.close()
             self._observe(engine)

@@ -3,19 +3,37 @@
 What is in the page cache is read on the event loop, which takes microseconds. What is not would
 stall everybody for as long as the disk takes, so the log says "would wait" and the same read is
 done again on a thread. A consumer that reads old data is slow; those who read the newest are not.
+
+A consumer that says so may read from a follower (KIP-392), up to the high watermark that the
+follower has heard of. That comes a little later than the leader's, and it is the only difference:
+
+=========================  ===================================================================
+the offset asked for is    the answer of a follower
+=========================  ===================================================================
+below the log start        OFFSET_OUT_OF_RANGE; the leader's log may start earlier, or later
+not known to be committed  nothing yet, as at the end of a leader's log
+beyond the end of the log  OFFSET_NOT_AVAILABLE: the follower is behind whoever served it before
+=========================  ===================================================================
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ottla.cluster.partition import Partition
-from ottla.cluster.produce import LedPartitions
-from ottla.cluster.services import PartitionFetched
-from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
+from ottla.cluster.read_replicas import ReadReplicas
+from ottla.cluster.services import PartitionFetched, PartitionToFetch
+from ottla.model.errors import (
+    FencedLeaderEpochError,
+    NotLeaderOrFollowerError,
+    OffsetNotAvailableError,
+    UnknownLeaderEpochError,
+)
+from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
 
 
 class ReadLimits(NamedTuple):
@@ -26,24 +44,42 @@ class ReadLimits(NamedTuple):
     """Return a batch even if it is larger than ``max_bytes``."""
 
 
-class ConsumerReader:
-    """Reads from the partitions that this broker leads."""
+class ReadablePartitions(Protocol):
+    """Where partitions are found; the replica manager is one."""
 
-    def __init__(self, partitions: LedPartitions, *, readers: Executor) -> None:
-        """Read on the threads of ``readers`` what has to wait for the disk."""
+    @property
+    def partitions(self) -> Mapping[TopicPartition, Partition]:
+        """Those that are hosted here."""
+
+    def led(self, topic_partition: TopicPartition) -> Partition:
+        """Return a partition that this broker leads, or raise why it is not to be had here."""
+
+
+class ConsumerReader:
+    """Reads from the partitions that this broker leads, or follows."""
+
+    def __init__(
+        self,
+        partitions: ReadablePartitions,
+        *,
+        readers: Executor,
+        replicas: ReadReplicas | None = None,
+    ) -> None:
+        """Read on the threads of ``readers`` what has to wait for the disk.
+
+        ``replicas`` says where else a reader might read; ``None``: nowhere.
+        """
         self._partitions = partitions
         self._readers = readers
+        self._replicas = replicas
 
-    def committed_end(self, topic_partition: TopicPartition) -> Offset:
-        """Return up to where consumers may read; raises what :meth:`read_cached` raises."""
-        return self._partitions.led(topic_partition).served_high_watermark
+    def committed_end(self, asked: PartitionToFetch) -> Offset:
+        """Return up to where consumers may read; raises what :meth:`read` raises."""
+        partition = self._find(asked)
+        return partition.served_high_watermark if partition.is_leader else partition.high_watermark
 
     async def read(
-        self,
-        topic_partition: TopicPartition,
-        offset: Offset,
-        leader_epoch: LeaderEpoch | None,
-        limits: ReadLimits,
+        self, asked: PartitionToFetch, offset: Offset, limits: ReadLimits
     ) -> PartitionFetched:
         """Read committed batches from ``offset``; does not wait if they are in memory.
 
@@ -51,14 +87,22 @@ class ConsumerReader:
 
         Raises:
             UnknownTopicOrPartitionError, NotLeaderOrFollowerError: not here.
-            FencedLeaderEpochError, UnknownLeaderEpochError: ``leader_epoch`` is not ours.
-            OffsetNotAvailableError: a new leader does not know yet what is committed.
+            FencedLeaderEpochError, UnknownLeaderEpochError: the leader epoch is not ours.
+            OffsetNotAvailableError: a new leader does not know yet what is committed, or a
+                follower does not have what is.
             OffsetOutOfRangeError: ``offset`` is outside the log.
             StorageError: the disk failed.
         """
-        partition = self._partitions.led(topic_partition)
-        partition.check_leader_epoch(leader_epoch)
-        high_watermark = partition.served_high_watermark
+        partition = self._find(asked)
+        preferred: BrokerId | None = None
+        if partition.is_leader:
+            partition.check_leader_epoch(asked.leader_epoch)
+            high_watermark = partition.served_high_watermark
+            if self._replicas is not None and asked.rack:
+                preferred = self._replicas.preferred(partition, rack=asked.rack, offset=offset)
+        else:
+            _check_follower(partition, asked.leader_epoch, offset)
+            high_watermark = partition.high_watermark
         read_log = partial(
             partition.log.read,
             offset,
@@ -70,26 +114,51 @@ class ConsumerReader:
         if read is None:
             read = await asyncio.get_running_loop().run_in_executor(self._readers, read_log)
             assert read is not None, "a read that may wait does not give up"
-        return _fetched(partition, offset, read.records, read.next_offset, high_watermark)
+        if read.records:
+            partition.instruments.fetched(len(read.records))
+        return PartitionFetched(
+            partition.topic_partition,
+            offset,
+            read.records,
+            # Past what was asked for, even if a batch in the middle of which it lies is the last.
+            Offset(max(offset, read.next_offset)),
+            high_watermark,
+            partition.log.last_stable_offset(high_watermark),
+            partition.log.log_start_offset,
+            partition.settings.log.timestamp_type,
+            preferred,
+        )
+
+    def _find(self, asked: PartitionToFetch) -> Partition:
+        try:
+            return self._partitions.led(asked.topic_partition)
+        except NotLeaderOrFollowerError:
+            partition = self._partitions.partitions.get(asked.topic_partition)
+            if not asked.from_follower or partition is None or not partition.is_follower:
+                raise
+            return partition
 
 
-def _fetched(
-    partition: Partition,
-    offset: Offset,
-    records: bytes | memoryview,
-    next_offset: int,
-    high_watermark: Offset,
-) -> PartitionFetched:
-    if records:
-        partition.instruments.fetched(len(records))
-    return PartitionFetched(
-        partition.topic_partition,
-        offset,
-        records,
-        # Past what was asked for, even if a batch in the middle of which it lies is the last.
-        Offset(max(offset, next_offset)),
-        high_watermark,
-        partition.log.last_stable_offset(high_watermark),
-        partition.log.log_start_offset,
-        partition.settings.log.timestamp_type,
-    )
+def _check_follower(partition: Partition, leader_epoch: LeaderEpoch | None, offset: Offset) -> None:
+    """Raise unless a follower follows the leader that is meant, and can say what is at ``offset``.
+
+    As :meth:`ConsumerReader.read` does.
+    """
+    following = partition.following
+    assert following is not None, partition
+    log_end_offset = partition.log.log_end_offset
+    if leader_epoch is not None and leader_epoch < following.leader_epoch:
+        raise FencedLeaderEpochError(
+            f"{partition.topic_partition} is followed here in epoch {following.leader_epoch}, and "
+            f"the request is of epoch {leader_epoch}; ask for metadata again"
+        )
+    if leader_epoch is not None and leader_epoch > following.leader_epoch:
+        raise UnknownLeaderEpochError(
+            f"{partition.topic_partition} is followed here in epoch {following.leader_epoch} as "
+            f"far as this broker knows, and the request is of epoch {leader_epoch}; try again"
+        )
+    if partition.is_cutting or offset > log_end_offset:
+        raise OffsetNotAvailableError(
+            f"this follower of {partition.topic_partition} has what is below {log_end_offset}, and "
+            f"offset {offset} is asked for; try again, or ask the leader"
+        )

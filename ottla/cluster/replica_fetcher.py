@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Final
+from typing import Final, NamedTuple
 
 from ottla.cluster.data_directory import DataDirectory
 from ottla.cluster.flusher import Flusher
@@ -27,7 +27,6 @@ from ottla.cluster.following import Following
 from ottla.cluster.log_cutter import Cut, LogCutter
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.config.addresses import Address
-from ottla.model.errors import BrokerNotAvailableError
 from ottla.model.ids import BrokerEpoch, BrokerId
 from ottla.model.image import BrokerImage, ClusterImage
 from ottla.runtime.clock import Clock
@@ -40,6 +39,17 @@ LINK_IDLE_MS: Final = 1_000
 trouble often gets some back."""
 
 
+REGISTRATION_WAIT_MS: Final = 60_000
+"""For the metadata log to tell of both brokers; then the operator hears of it, once a minute."""
+
+
+class _ToCall(NamedTuple):
+    """Where a leader is, and as who we call it."""
+
+    address: Address
+    broker_epoch: BrokerEpoch
+
+
 class ReplicaFetcher:
     """The follower's side of replication, for one broker. Used on one event loop."""
 
@@ -47,6 +57,7 @@ class ReplicaFetcher:
         self,
         *,
         broker_id: BrokerId,
+        incarnation_id: bytes,
         metadata: MetadataCache,
         dial: Callable[[Address], Awaitable[FollowCall]],
         address_of: Callable[[BrokerImage], Address],
@@ -58,9 +69,11 @@ class ReplicaFetcher:
     ) -> None:
         """Copy to ``logs`` from brokers whose addresses ``metadata`` and ``address_of`` tell.
 
-        ``dial`` waits until an address can be reached, and calls it.
+        ``dial`` waits until an address can be reached, and calls it. Nobody is called before
+        ``metadata`` knows of this life of the broker, ``incarnation_id``.
         """
         self._broker_id = broker_id
+        self._incarnation_id = incarnation_id
         self._metadata = metadata
         self._dial_address = dial
         self._address_of = address_of
@@ -70,7 +83,7 @@ class ReplicaFetcher:
         self._cutter = LogCutter(flusher=flusher, clock=clock, log_thread=log_thread)
         self._links: dict[BrokerId, FollowLink] = {}
         self._assigned: dict[Following, FollowLink] = {}
-        self._called: dict[BrokerId, tuple[Address, BrokerEpoch]] = {}
+        self._called: dict[BrokerId, _ToCall | None] = {}
         self._running: dict[BrokerId, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         metadata.subscribe(self._image_published)
@@ -161,35 +174,33 @@ class ReplicaFetcher:
     async def _dial(self, leader: BrokerId) -> tuple[FollowCall, FollowerIdentity]:
         """Call a leader when it and we are known, and it can be reached."""
         while True:
-            called = self._to_call(leader, self._metadata.image)
-            if called is None:
-                raise BrokerNotAvailableError(
-                    f"broker {leader} or this one, {self._broker_id}, is not registered yet"
-                )
-            self._called[leader] = called
-            address, broker_epoch = called
-            call = await self._dial_address(address)
+            image = await self._metadata.wait_for(
+                lambda image: self._to_call(leader, image) is not None,
+                timeout_ms=REGISTRATION_WAIT_MS,
+                what=f"the registration of broker {leader}, or of this one, {self._broker_id},",
+            )
+            self._called[leader] = called = self._to_call(leader, image)
+            assert called is not None
+            call = await self._dial_address(called.address)
             if self._to_call(leader, self._metadata.image) == called:
                 identity = FollowerIdentity(
                     cluster_id=self._metadata.image.cluster_id,
                     broker_id=self._broker_id,
-                    broker_epoch=broker_epoch,
+                    broker_epoch=called.broker_epoch,
                 )
                 return call, identity
             call.cancel()
 
-    def _to_call(self, leader: BrokerId, image: ClusterImage) -> tuple[Address, BrokerEpoch] | None:
+    def _to_call(self, leader: BrokerId, image: ClusterImage) -> _ToCall | None:
         """Where a leader is, and as who we call it."""
         broker, me = image.brokers.get(leader), image.brokers.get(self._broker_id)
-        if broker is None or me is None or not image.cluster_id:
+        if broker is None or me is None or me.incarnation_id != self._incarnation_id:
             return None
-        return self._address_of(broker), me.broker_epoch
+        return _ToCall(self._address_of(broker), me.broker_epoch)
 
     def _image_published(self, image: ClusterImage) -> None:
         """Call again where somebody has moved, or we have registered anew."""
         for leader, called in list(self._called.items()):
-            task = self._running.get(leader)
-            to_call = self._to_call(leader, image)
-            if task is not None and to_call not in {None, called}:
+            if self._to_call(leader, image) != called and leader in self._links:
                 del self._called[leader]
                 self._links[leader].restart()

@@ -25,11 +25,11 @@ belongs here and it has records, stays where it is, and that partition is offlin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final, NamedTuple
 
 from ottla.cluster.instruments import Instruments
@@ -42,8 +42,8 @@ from ottla.model.errors import (
     StorageError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import BrokerId, Offset, TopicId, TopicPartition
-from ottla.model.image import ClusterImage, PartitionImage, TopicImage
+from ottla.model.ids import NO_BROKER, BrokerId, Offset, TopicId, TopicPartition
+from ottla.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
 from ottla.replication.leader import IsrMember
 from ottla.runtime.logging import Event, Severity, emit
 from ottla.storage.log import PartitionLog
@@ -95,9 +95,17 @@ class ReplicaManager:
         settings_of: SettingsOf,
         instruments: Instruments,
         log_thread: Executor,
+        incarnation_id: bytes | None = None,
     ) -> None:
-        """Host what ``metadata`` will say; the logs in ``logs`` are open."""
+        """Host what ``metadata`` will say; the logs in ``logs`` are open.
+
+        With ``incarnation_id`` partitions get no role before the metadata log knows of this life of
+        the broker: an earlier one may have had in its log what a crash took from ours, so that we
+        must not lead in its epochs.
+        """
         self._broker_id = broker_id
+        self._incarnation_id = incarnation_id
+        self._is_first = True
         self._logs = logs
         self._context = context
         self._metadata = metadata
@@ -198,30 +206,38 @@ class ReplicaManager:
         new = iter(change.new)
         while some := list(islice(new, LOGS_MADE_AT_ONCE_MAX)):
             await self._make(some, image)
-        self._follow(image, self._touched(image))
+        await self._give_roles(image, self._touched(image))
+        self._is_first = False
 
     def _change(self, image: ClusterImage) -> _Change:
         """Compare ``image`` with what is hosted and with what is on disk."""
-        ours = {assigned.topic_partition: assigned for assigned in self._assigned(image)}
-        present = {tp: partition.topic_id for tp, partition in self._partitions.items()}
+        changed = self._changed_topics(image)
+        ours = {assigned.topic_partition: assigned for assigned in self._assigned(image, changed)}
+        present = {
+            tp: partition.topic_id
+            for tp, partition in self._partitions.items()
+            if tp.topic in changed
+        }
         for topic_partition in (*self._logs.logs, *self._logs.offline):
-            topic_id = self._logs.topic_id(topic_partition)
-            if topic_id is not None:
-                present.setdefault(topic_partition, topic_id)
+            if topic_partition.topic in changed:
+                topic_id = self._logs.topic_id(topic_partition)
+                if topic_id is not None:
+                    present.setdefault(topic_partition, topic_id)
         deleted = self._metadata.image.topic_names.keys() - image.topic_names.keys()
         gone: list[TopicPartition] = []
         stray: list[TopicPartition] = []
         for tp, topic_id in present.items():
             if tp in ours and ours[tp].topic.topic_id == topic_id:
                 continue
-            if tp in self._partitions or topic_id in deleted:
+            moved = image.topic_names.get(topic_id) == tp.topic  # to other brokers
+            if tp in self._partitions or topic_id in deleted or moved:
                 gone.append(tp)
             elif tp not in ours:
                 stray.append(tp)
             elif self._is_empty(tp):
                 gone.append(tp)
             # Else it stays and is in the way of the new log, which says so.
-        gone += self._missing_no_more(ours)
+        gone += self._missing_no_more(ours, changed)
         going = set(gone)
         new = [
             assigned
@@ -230,12 +246,25 @@ class ReplicaManager:
         ]
         return _Change(image=image, gone=gone, stray=stray, new=new)
 
+    def _changed_topics(self, image: ClusterImage) -> set[str]:
+        """Return the topics that are not as they were; at first those on disk, too."""
+        done = self._metadata.image.topics
+        if self._is_first:
+            on_disk = (*self._logs.logs, *self._logs.offline, *self._logs.missing)
+            return {*image.topics, *done, *(tp.topic for tp in on_disk)}
+        if image.topics is done:
+            return set()
+        changed = {name for name, topic in image.topics.items() if done.get(name) is not topic}
+        return changed | (done.keys() - image.topics.keys())
+
     def _missing_no_more(
-        self, ours: Mapping[TopicPartition, _Assigned]
+        self, ours: Mapping[TopicPartition, _Assigned], changed: set[str]
     ) -> Iterator[TopicPartition]:
         """Yield the partitions whose directory is missing, and may be, since the topic has gone."""
         done = self._metadata.image.topics
         for topic_partition in self._logs.missing:
+            if topic_partition.topic not in changed:
+                continue
             before = done.get(topic_partition.topic)
             assigned = ours.get(topic_partition)
             if assigned is None or (
@@ -255,8 +284,9 @@ class ReplicaManager:
             if before is None or now is None or before.topic_id != now.topic_id:
                 del self._offline[topic_partition]
 
-    def _assigned(self, image: ClusterImage) -> Iterator[_Assigned]:
-        for topic in image.topics.values():
+    def _assigned(self, image: ClusterImage, changed: set[str]) -> Iterator[_Assigned]:
+        for name in image.topics if self._is_first else sorted(changed & image.topics.keys()):
+            topic = image.topics[name]
             for number, part in enumerate(topic.partitions):
                 if self._broker_id in part.replicas:
                     yield _Assigned(TopicPartition(topic.name, number), topic, part)
@@ -266,14 +296,11 @@ class ReplicaManager:
     async def _remove(self, gone: Sequence[TopicPartition], image: ClusterImage) -> None:
         if not gone:
             return
-        reason = UnknownTopicOrPartitionError("the topic was deleted")
         for topic_partition in gone:
             self._offline.pop(topic_partition, None)
             partition = self._partitions.pop(topic_partition, None)
             if partition is not None:
-                self._by_topic_id.pop((partition.topic_id, topic_partition.partition), None)
-                partition.resign(reason)
-                self._settings.pop(partition.topic_id, None)
+                await self._let_go(partition, image)
         # Nobody may flush a log whose directory is not where it was.
         await self._context.flusher.barrier()
         now_ms = self._context.clock.now_ms()
@@ -287,6 +314,19 @@ class ReplicaManager:
         for topic in {topic_partition.topic for topic_partition in gone}:
             if topic not in image.topics:
                 self._instruments.forget_topic(topic)
+
+    async def _let_go(self, partition: Partition, image: ClusterImage) -> None:
+        """Take its role from a partition that is not hosted any more."""
+        name, number = partition.topic_partition
+        self._by_topic_id.pop((partition.topic_id, number), None)
+        if partition.following is not None:
+            await partition.following.cut_finished()
+        if partition.topic_id in image.topic_names:
+            moved = f"{name}-{number} was moved to other brokers; ask for metadata again"
+            partition.resign(NotLeaderOrFollowerError(moved))
+        else:
+            partition.resign(UnknownTopicOrPartitionError("the topic was deleted"))
+            self._settings.pop(partition.topic_id, None)
 
     def _set_aside(self, stray: Sequence[TopicPartition]) -> None:
         """Keep what may be somebody's records, but not under a name that a topic may get."""
@@ -323,7 +363,7 @@ class ReplicaManager:
             )
             self._partitions[topic_partition] = partition
             self._by_topic_id[partition.topic_id, topic_partition.partition] = partition
-        self._follow(image, [assigned.topic_partition for assigned in new])
+        await self._give_roles(image, [assigned.topic_partition for assigned in new])
 
     def _make_logs(
         self, requests: Sequence[tuple[_Assigned, PartitionSettings]]
@@ -344,22 +384,43 @@ class ReplicaManager:
 
     # --- Partitions that stay ---
 
-    def _touched(self, image: ClusterImage) -> list[TopicPartition]:
+    def _touched(self, image: ClusterImage) -> Iterable[TopicPartition]:
         """Return the partitions that are not as they were in the image carried out before."""
         done = self._metadata.image
-        return [
-            topic_partition
-            for topic_partition in self._partitions
-            if image.brokers is not done.brokers
-            or image.topics.get(topic_partition.topic) is not done.topics.get(topic_partition.topic)
-        ]
+        if (
+            self._is_first
+            or self._me(image) is not self._me(done)
+            or _serving(image) != _serving(done)
+        ):
+            return list(self._partitions)
+        touched: list[TopicPartition] = []
+        for name in self._changed_topics(image) & image.topics.keys():
+            before, now = done.topics.get(name), image.topics[name]
+            if before is None or before.configs is not now.configs:
+                touched += [TopicPartition(name, number) for number in range(len(now.partitions))]
+                continue
+            pairs = zip_longest(before.partitions, now.partitions)
+            touched += [
+                TopicPartition(name, number)
+                for number, (one, other) in enumerate(pairs)
+                if one is not other
+            ]
+        return touched
 
-    def _follow(self, image: ClusterImage, partitions: Sequence[TopicPartition]) -> None:
-        """Give these partitions the role and the settings that ``image`` says."""
-        serving = frozenset(
-            b.broker_id for b in image.brokers.values() if not b.fenced and not b.shutting_down
-        )
+    def _me(self, image: ClusterImage) -> BrokerImage | None:
+        """Return this broker as ``image`` has it; ``None`` if it has not this life of it."""
         me = image.brokers.get(self._broker_id)
+        if me is None or self._incarnation_id not in {None, me.incarnation_id}:
+            return None
+        return me
+
+    async def _give_roles(self, image: ClusterImage, partitions: Iterable[TopicPartition]) -> None:
+        """Give these partitions the role and the settings that ``image`` says.
+
+        Those whose logs are being cut come last, so that the others need not wait.
+        """
+        serving = _serving(image)
+        cutting: list[Partition] = []
         for topic_partition in partitions:
             partition = self._partitions.get(topic_partition)
             part = image.partition(topic_partition)
@@ -368,16 +429,43 @@ class ReplicaManager:
             settings = self._settings_of_topic(image.topics[topic_partition.topic])
             if settings is not partition.settings:
                 partition.reconfigure(settings)
-            if part.leader != self._broker_id or me is None:
-                if partition.is_leader:
-                    partition.resign(self._why_not_any_more(topic_partition, part))
-            elif partition.is_leader and partition.leader.leader_epoch == part.leader_epoch:
-                partition.lead_on(part, serving=serving)
+            if partition.is_cutting:
+                cutting.append(partition)
             else:
-                if partition.is_leader:
-                    partition.resign(self._why_not_any_more(topic_partition, part))
-                member = IsrMember(self._broker_id, me.broker_epoch)
-                partition.lead(part, broker=member, serving=serving)
+                self._give_role(partition, part, image, serving)
+        for partition in cutting:
+            part = image.partition(partition.topic_partition)
+            assert part is not None
+            if partition.following is not None:
+                await partition.following.cut_finished()
+            self._give_role(partition, part, image, serving)
+
+    def _give_role(
+        self,
+        partition: Partition,
+        part: PartitionImage,
+        image: ClusterImage,
+        serving: frozenset[BrokerId],
+    ) -> None:
+        me = self._me(image)
+        if me is not None and part.leader == self._broker_id:
+            if partition.is_leader and partition.leader.leader_epoch == part.leader_epoch:
+                partition.lead_on(part, serving=serving)
+                return
+            self._resign(partition, part)
+            member = IsrMember(self._broker_id, me.broker_epoch)
+            partition.lead(part, broker=member, serving=serving)
+        elif me is None or part.leader == NO_BROKER:
+            self._resign(partition, part)
+            if partition.is_follower:
+                partition.rest()
+        else:
+            self._resign(partition, part)
+            partition.follow(part, broker_id=self._broker_id)
+
+    def _resign(self, partition: Partition, part: PartitionImage) -> None:
+        if partition.is_leader:
+            partition.resign(self._why_not_any_more(partition.topic_partition, part))
 
     def _why_not_any_more(
         self, topic_partition: TopicPartition, image: PartitionImage
@@ -395,6 +483,15 @@ class ReplicaManager:
         settings = self._settings_of(topic.configs)
         self._settings[topic.topic_id] = (topic.configs, settings)
         return settings
+
+
+def _serving(image: ClusterImage) -> frozenset[BrokerId]:
+    """Return the brokers that may be added to in-sync sets."""
+    return frozenset(
+        broker.broker_id
+        for broker in image.brokers.values()
+        if not broker.fenced and not broker.shutting_down
+    )
 
 
 def _same_partitions(one: ClusterImage, other: ClusterImage) -> bool:

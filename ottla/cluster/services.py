@@ -104,6 +104,10 @@ class PartitionToFetch:
     offset: Offset
     max_bytes: int = 0
     leader_epoch: LeaderEpoch | None = None
+    from_follower: bool = False
+    """Read what is committed even if this broker only follows (KIP-392)."""
+    rack: str = ""
+    """Where the reader is; empty: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class PartitionFetched:
     last_stable_offset: Offset
     log_start_offset: Offset
     timestamp_type: TimestampType = TimestampType.CREATE_TIME
+    preferred_read_replica: BrokerId | None = None
+    """A broker in the reader's rack that may be read from as well."""
 
 
 @dataclass(frozen=True, slots=True)

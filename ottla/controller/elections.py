@@ -110,7 +110,6 @@ def settled(
     assert lost.isdisjoint(wanted.in_sync_replicas), (wanted, lost)
     wanted = _reassigned_if_complete(wanted, available, rules)
     holders = {*before.in_sync_replicas, *before.eligible_leader_replicas} - lost
-    holders &= set(wanted.replicas)
     elected = _elect(wanted, holders, available, unclean=unclean or rules.unclean_elections)
     in_sync = tuple(r for r in wanted.replicas if r in elected.in_sync)
     eligible: tuple[BrokerId, ...] = ()

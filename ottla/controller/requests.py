@@ -165,7 +165,8 @@ class TopicResult:
 class RegisterBroker(Asks[BrokerEpoch]):
     """A broker process has started. Answer: its :data:`~ottla.model.ids.BrokerEpoch`.
 
-    Refused: ``INCONSISTENT_CLUSTER_ID``, ``INVALID_REQUEST``.
+    Refused: ``INCONSISTENT_CLUSTER_ID``, ``INCONSISTENT_VOTER_SET`` (a voter with another data
+    directory than the one that is known), ``INVALID_REQUEST``.
     """
 
     cluster_id: str
@@ -212,7 +213,9 @@ class UnfenceBroker(Asks[None]):
 class BeginShutdown(Asks[int]):
     """A broker wants to stop: others are to lead. Answer: how many partitions it still leads.
 
-    It leaves the in-sync sets that have other members, too. What it still leads nobody else can.
+    It leaves the in-sync sets that suffice for ``min.insync.replicas`` without it, too. What it
+    still leads nobody else can; asked again, what has become possible since is done. A broker that
+    is fenced has nothing to hand over.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``.
     """
@@ -223,7 +226,7 @@ class BeginShutdown(Asks[int]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnregisterBroker(Asks[None]):
-    """A fenced broker without replicas is not part of the cluster any more. Answer: ``None``.
+    """A fenced broker that has no replicas and no vote leaves the cluster. Answer: ``None``.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``INVALID_REQUEST``.
     """
@@ -287,8 +290,11 @@ class AlterPartitions(Asks["tuple[PartitionResult, ...]"]):
     """A leader proposes in-sync sets (KIP-497, KIP-903). Answer: a :class:`PartitionResult` each.
 
     Refused: ``BROKER_ID_NOT_REGISTERED``, ``STALE_BROKER_EPOCH``. Errors of a partition:
-    ``UNKNOWN_TOPIC_ID``, ``FENCED_LEADER_EPOCH``, ``INVALID_UPDATE_VERSION``,
-    ``INELIGIBLE_REPLICA``, ``INVALID_REQUEST``.
+    ``UNKNOWN_TOPIC_ID``, ``UNKNOWN_TOPIC_OR_PARTITION``, ``FENCED_LEADER_EPOCH`` (the broker does
+    not lead it in this epoch), ``INVALID_UPDATE_VERSION``, ``INELIGIBLE_REPLICA``,
+    ``INVALID_REQUEST``.
+
+    What becomes of the partition may differ from the proposal: a reassignment may be complete.
     """
 
     broker_id: BrokerId

@@ -39,7 +39,7 @@ class RuleBook:
     def __init__(self, image: ClusterImage, broker_configs: Mapping[str, str]) -> None:
         """Read ``image`` and, for what it does not say, ``broker_configs``, by broker key."""
         self._static = broker_configs
-        self._broker_configs = {**broker_configs, **image.broker_configs.get(None, {})}
+        self._broker_configs = image.settings_of_broker(None, broker_configs)
         self._of_topics_without_settings = self.with_configs({})
 
     @property

@@ -103,6 +103,16 @@ class ClusterImage:
     broker_configs: Mapping[BrokerId | None, Mapping[str, str]] = field(default_factory=dict)
     """Settings changed while running: of one broker, or by ``None`` the default of all."""
 
+    def settings_of_broker(
+        self, broker_id: BrokerId | None, configured: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return a broker's settings: those changed while running, else those ``configured``.
+
+        A broker's own come before the default of all; ``None`` leaves the former out.
+        """
+        own = {} if broker_id is None else self.broker_configs.get(broker_id, {})
+        return {**configured, **self.broker_configs.get(None, {}), **own}
+
     def partition(self, topic_partition: TopicPartition) -> PartitionImage | None:
         """Look one partition up; ``None`` if the topic or the partition does not exist."""
         topic = self.topics.get(topic_partition.topic)

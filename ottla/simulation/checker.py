@@ -45,9 +45,7 @@ def check_partition(
     logs: Sequence[PartitionLog],
 ) -> None:
     """Raise :exc:`Violation` unless the replicas' logs are what clients were promised."""
-    contents = [
-        b"".join(batch.view for batch in read_whole_log(log)) for log in logs
-    ]
+    contents = [b"".join(batch.view for batch in read_whole_log(log)) for log in logs]
     if any(content != contents[0] for content in contents):
         raise Violation("ReplicasAreEqual", f"the logs of {topic_partition} differ: {logs}")
     values: dict[Offset, bytes] = {}

@@ -51,6 +51,10 @@ class Client(Process):
         self._image = ClusterImage(cluster_id="")
         self._asking = False
 
+    def start(self) -> None:
+        """Begin."""
+        raise NotImplementedError
+
     def leader_of(self, topic_partition: TopicPartition) -> BrokerId | None:
         """Return who leads, as far as this client knows."""
         partition = self._image.partition(topic_partition)
@@ -209,9 +213,7 @@ class SimulatedProducer(Client):
         assert sequence.under_way is not None
         by_all = self._load.acks == ACKS_ALL
         for number, value in enumerate(sequence.under_way.values):
-            self._history.acknowledge(
-                partition, value, Offset(base_offset + number), by_all=by_all
-            )
+            self._history.acknowledge(partition, value, Offset(base_offset + number), by_all=by_all)
         sequence.under_way = None
         self._pause(partition)
 
@@ -277,6 +279,9 @@ class SimulatedConsumer(Client):
         def replied(answer: object | None) -> None:
             if isinstance(answer, Fetched):
                 self._take(answer)
+                if answer.records:
+                    self.after(0, "consume", self._fetch)
+                    return
             elif answer is None or isinstance(answer, MetadataError):
                 self.ask_metadata()
             else:

@@ -1,8 +1,8 @@
-"""What :mod:`ottla.cluster.controller_driver` does, without an event loop: decisions become entries.
+"""From requests to entries of the metadata log, as :mod:`ottla.cluster.controller_driver` does it.
 
 The rules are those: an elected node takes over with an entry of its own; one request is served at
-a time; a decision that changes nothing waits for a barrier; an entry is proposed when the one before
-it is applied; a conflict means to decide again.
+a time; a decision that changes nothing waits for a barrier; an entry is proposed when the one
+before it is applied; a conflict means to decide again.
 
 A request under way is a generator. It yields what it asks of the engine, and gets the outcome.
 """
@@ -137,9 +137,7 @@ class ControllerShell:
         self._serving = False
         self._serve_next()
 
-    def _decide_and_apply(
-        self, request: Request
-    ) -> Generator[Ask, tuple[Outcome, bytes], Served]:
+    def _decide_and_apply(self, request: Request) -> Generator[Ask, tuple[Outcome, bytes], Served]:
         for _ in range(DECISIONS_MAX):
             decision = self._decide(request)
             if not decision.steps:

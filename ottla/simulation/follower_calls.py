@@ -144,9 +144,7 @@ class FollowerCalls:
         if message.diverging is not None:
             epoch, end_offset = message.diverging
             replica.step_follower(
-                LeaderDiverged(
-                    generation=message.generation, epoch=epoch, end_offset=end_offset
-                )
+                LeaderDiverged(generation=message.generation, epoch=epoch, end_offset=end_offset)
             )
         elif isinstance(message.error, OffsetOutOfRangeError):
             replica.step_follower(

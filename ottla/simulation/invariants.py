@@ -69,7 +69,8 @@ class Invariants:
             raise Violation("LeaderInIsr", f"{ledger.topic_partition}: {partition}")
         if not in_sync and not eligible:
             raise Violation("SomebodyMayLead", f"{ledger.topic_partition}: {partition}")
-        needed = min(int(topic.configs.get(MIN_INSYNC_KEY, "1")), len(partition.replicas))
+        needed = partition.min_insync_needed(int(topic.configs.get(MIN_INSYNC_KEY, "1")))
+        ledger.min_insync_needed = needed
         if eligible and len(in_sync) >= needed:
             raise Violation("EligibleOnlyBelowMinIsr", f"{ledger.topic_partition}: {partition}")
         ledger.image = partition
@@ -203,7 +204,6 @@ class Invariants:
         broker: BrokerId,
         topic_partition: TopicPartition,
         end_offset: Offset,
-        min_insync_replicas: int,
     ) -> None:
         """What is acknowledged to all is on the disks of all that are in sync, and of enough."""
         ledger = self.ledger(topic_partition)
@@ -211,7 +211,7 @@ class Invariants:
         if image is None:
             return
         holders = {replica for replica, end in ledger.durable.items() if end >= end_offset}
-        needed = min(min_insync_replicas, len(image.replicas))
+        needed = ledger.min_insync_needed
         lacking = set(image.in_sync_replicas) - holders
         if lacking or len(holders) < needed:
             raise Violation(

@@ -59,6 +59,7 @@ class _Call:
         self.end = end
         self.identity = identity
         self.copies: dict[TopicPartition, _Copying] = {}
+        self.is_over = False
 
 
 class LeaderCalls:
@@ -74,6 +75,11 @@ class LeaderCalls:
     def accept(self, end: LinkEnd, identity: FollowerIdentity) -> bool:
         """Serve another call."""
         call = _Call(end, identity)
+        # A follower has one call to us: a new one means that the former is over.
+        for former in self._calls:
+            if former.identity.broker_id == identity.broker_id:
+                former.copies.clear()
+                former.is_over = True
         self._calls.append(call)
         end.on_message = lambda message: self._receive(call, message)
         end.on_end = lambda: self._calls.remove(call)
@@ -90,6 +96,8 @@ class LeaderCalls:
     # --- What followers say ---
 
     def _receive(self, call: _Call, message: object) -> None:
+        if call.is_over:
+            return
         match message:
             case FollowPartition():
                 self._begin(call, message)

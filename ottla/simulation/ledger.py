@@ -36,6 +36,8 @@ class Ledger:
         self.topic_partition = topic_partition
         self.image: PartitionImage | None = None
         """As the metadata log says, at its newest entry that anybody has applied."""
+        self.min_insync_needed = 1
+        """How many replicas must be in sync for anything to be committed."""
         self.leaders: dict[LeaderEpoch, BrokerId] = {}
         self.shown: dict[LeaderEpoch, tuple[Offset, Offset]] = {}
         """The lowest and the highest high watermark that readers saw from each epoch's leader."""

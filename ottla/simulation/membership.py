@@ -91,29 +91,24 @@ class Membership:
         if self.broker_epoch is None:
             handed_over()
             return
+        request = BeginShutdown(broker_id=self._broker, broker_epoch=self.broker_epoch)
         waiting = [handed_over]
 
         def finish() -> None:
             if waiting:
                 waiting.pop()()
 
-        def look() -> None:
-            image = self._image()
-            leads = any(
-                part.leader == self._broker
-                for topic in image.topics.values()
-                for part in topic.partitions
-            )
-            if not leads:
+        def ask() -> None:
+            if waiting:
+                self._client.ask_once(request, answered)
+
+        def answered(result: Result) -> None:
+            if isinstance(result, Served) and not result.response:
                 finish()
             elif waiting:
-                self._process.after(50, "handing over", look)
+                self._process.after(100, "handing over", ask)
 
-        def answered(_result: Result) -> None:
-            look()
-
-        request = BeginShutdown(broker_id=self._broker, broker_epoch=self.broker_epoch)
-        self._client.submit(request, answered)
+        ask()
         self._process.after(HAND_OVER_MAX_MS, "handed over", finish)
 
     # --- The session ---

@@ -11,6 +11,7 @@ crash               one broker, in the middle of an operation of its disk
 pause               one broker hangs, for less or more than its session
 partition           one broker is cut off from the others, both ways
 one-way partition   from one broker nothing gets through to another, or to nobody
+lost controller     one broker and the controller cannot hear each other
 swizzle             brokers are cut off one after another and joined in another order
 slow network        all messages of one broker take long
 slow disk           all syncs of one broker take long
@@ -28,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from ottla.controller.raft.messages import Message, VoteRequest, VoteResponse
+from ottla.controller.raft.messages import Message, VoteResponse
 from ottla.controller.requests import ElectLeaders
 from ottla.model.ids import BrokerId
 from ottla.simulation.conversation import AskController
@@ -48,6 +49,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "pause": 3,
     "partition": 4,
     "one-way partition": 3,
+    "lost controller": 2,
     "swizzle": 1,
     "slow network": 2,
     "slow disk": 3,
@@ -80,6 +82,7 @@ class Nemesis:
         self._invariants = invariants
         self._interval_ms = interval_ms
         self._active = False
+        self._contestants: set[BrokerId] = set()
         self._hanging: list[BrokerProcess] = []
         """Who asked for votes, and was paused."""
         self._faults: dict[str, Action] = {
@@ -89,6 +92,7 @@ class Nemesis:
             "pause": self._pause,
             "partition": self._partition,
             "one-way partition": self._one_way,
+            "lost controller": self._lost_controller,
             "swizzle": self._swizzle,
             "slow network": self._slow_network,
             "slow disk": self._slow_disk,
@@ -203,8 +207,10 @@ class Nemesis:
         voters = [machine for machine in self._machines if machine.id in machine.settings.voters]
         one, other = self._world.random.sample(voters, 2)
         self._count("partitions", f"lets brokers {one.id} and {other.id} contest an election")
+        self._network.heal()
         self._network.block(one.id, other.id)
         self._network.block(other.id, one.id)
+        self._contestants = {one.id, other.id}
         for machine in voters:
             machine.eavesdrop = self._overheard
             if machine.process is not None and machine.process.shell.is_active:
@@ -216,17 +222,20 @@ class Nemesis:
         for machine in self._machines:
             machine.eavesdrop = None
 
-    def _overheard(self, machine: BrokerMachine, message: Message) -> None:
-        process = machine.process
-        if process is None or process.paused or self._world.chance(1 / 2):
+    def _overheard(self, voter: BrokerMachine, candidate: BrokerId, message: Message) -> None:
+        if voter.id in self._contestants or not isinstance(message, VoteResponse):
             return
-        if isinstance(message, VoteRequest) and message.pre_vote:
-            self._count("pauses", f"pauses broker {machine.id}, which asks for votes")
+        process = self._machines[candidate].process
+        if not message.granted or process is None:
+            return
+        hanging = [other for other in self._hanging if other.paused and other is not process]
+        if message.pre_vote and not hanging and not process.paused:
+            self._count("pauses", f"pauses broker {candidate}, which would win a vote")
             self._hanging.append(process)
-            self._world.after(0, "nemesis", process.pause)
-            self._world.after(self._world.between(5, 150), "nemesis", self._resuming(process))
-        elif isinstance(message, VoteResponse) and message.granted and not message.pre_vote:
-            self._world.after(self._world.between(0, 2), "nemesis", self._killing(machine))
+            process.pause()
+            self._world.after(self._world.between(20, 300), "nemesis", self._resuming(process))
+        elif not message.pre_vote and hanging:
+            self._world.after(self._world.between(0, 2), "nemesis", self._killing(voter))
 
     def _killing(self, machine: BrokerMachine) -> Action:
         process = machine.process
@@ -279,14 +288,20 @@ class Nemesis:
             self._start_later(machine)
 
     def _may_lose_its_disk(self, machine: BrokerMachine) -> bool:
-        """Whether others have all that it has, and none of them has just lost its own."""
+        """Whether the cluster promises to survive that (KIP-966).
+
+        At least ``min.insync.replicas`` replicas are in sync or eligible, so all but one of them
+        may lose what they have. Of those that have lost it the controller may not know yet.
+        """
         if machine.id in machine.settings.voters:
             return False
         for ledger in self._invariants.ledgers.values():
-            if ledger.image is None or machine.id not in ledger.image.replicas:
-                continue
-            others = set(ledger.image.in_sync_replicas) - {machine.id} - ledger.wiped
-            if not others or ledger.wiped:
+            image = ledger.image
+            assert image is not None, ledger
+            holders = {*image.in_sync_replicas, *image.eligible_leader_replicas} - ledger.wiped
+            if machine.id in image.replicas and ledger.wiped:
+                return False
+            if machine.id in holders and (len(holders) == 1 or ledger.min_insync_needed == 1):
                 return False
         return True
 
@@ -384,6 +399,16 @@ class Nemesis:
                 self._count("partitions", f"lets nothing into {source}")
                 self._cut_off(source, outward=False)
         self._heal_later((200, 6_000))
+
+    def _lost_controller(self) -> None:
+        """Let a broker be fenced that all but the controller can reach."""
+        controller = self._invariants.image.controller_id
+        others = [number for number in self._numbers() if number != controller]
+        broker = self._world.random.choice(others)
+        self._count("partitions", f"cuts off broker {broker} from the controller {controller}")
+        self._network.block(broker, controller)
+        self._network.block(controller, broker)
+        self._heal_later((500, 4_000))
 
     def _swizzle(self) -> None:
         self._count("partitions", "cuts off one broker after another")

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from ottla.simulation.process import Process
@@ -76,10 +77,13 @@ class LinkEnd:
         self.link.end()
 
     def tell_ended(self) -> None:
-        """Let this end know that the link has ended, once."""
+        """Let this end know that the link has ended, once; what arrived before comes first."""
+        self.process.run("link ended", self._told)
+
+    def _told(self) -> None:
         if not self._ended_told:
             self._ended_told = True
-            self.process.run("link ended", self.on_end)
+            self.on_end()
 
 
 class Link:
@@ -112,7 +116,7 @@ class Link:
         if self.ended or not target.queue:
             return
         if self._network.is_blocked(target.peer.process.number, target.process.number):
-            self._stall(target)
+            self._stall()
             return
         target.process.run("message", lambda: self._hand_over(target))
 
@@ -120,7 +124,7 @@ class Link:
         if target.queue and target.is_open:
             target.on_message(target.queue.popleft())
 
-    def _stall(self, target: LinkEnd) -> None:
+    def _stall(self) -> None:
         if not self._stalled:
             self._stalled = True
             world = self._network.world
@@ -140,7 +144,7 @@ class Link:
         for end in (self.first, self.second):
             for _ in range(len(end.queue)):
                 delay_ms = self._network.delay_ms(end.peer.process.number, end.process.number)
-                self._network.world.after(delay_ms, "message", lambda end=end: self._arrive(end))
+                self._network.world.after(delay_ms, "message", partial(self._arrive, end))
 
     def end_soon(self) -> None:
         """End it when what is under way has arrived: a process died, but not its machine."""
@@ -256,7 +260,7 @@ class Network:
         replied: Callable[[object | None], None],
         timeout_ms: int,
     ) -> None:
-        """Ask whoever listens at ``target``; ``replied`` gets the answer, or ``None`` if none came."""
+        """Ask whoever listens at ``target``; ``replied`` gets the answer, ``None`` if none came."""
         waiting = [replied]
         world = self.world
 

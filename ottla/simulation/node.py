@@ -1,11 +1,11 @@
 """A simulated broker: the machine it runs on, and one life of its process.
 
-A :class:`BrokerMachine` has a disk and survives everything but being wiped. A :class:`BrokerProcess`
-is one life: the real engine, the real metadata machine, controller, sessions, logs, and leaders and
-followers, wired as :mod:`ottla.broker` wires them, and driven by events instead of a loop.
+A :class:`BrokerMachine` has a disk and survives everything but being wiped. A
+:class:`BrokerProcess` is one life: the real engine, metadata machine, controller, sessions, logs,
+leaders and followers, wired as :mod:`ottla.broker` wires them, and driven by events, not by a loop.
 
-Ways to die: *killed* (memory is gone, and by the seed what was not synced with it), *crashed* in the
-middle of an operation of the disk, *stopped* in good order, or *failed*, because the disk did.
+Ways to die: *killed* (memory is gone, and by the seed what was not synced with it), *crashed* in
+the middle of an operation of the disk, *stopped* in good order, or *failed*, because the disk did.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class BrokerMachine:
         self.disk_was_hurt = False
         """Whether the disk was made to fail, so that a broker may stop because of it."""
         self.process: BrokerProcess | None = None
-        self.eavesdrop: Callable[[BrokerMachine, Message], None] | None = None
+        self.eavesdrop: Callable[[BrokerMachine, BrokerId, Message], None] | None = None
         """Told what its node says to the others of the quorum, for a nemesis that waits for it."""
 
     def __repr__(self) -> str:
@@ -282,6 +282,8 @@ class BrokerProcess(Process):
             self.note("crashes in the middle of a write")
             self.machine.kill(power=True)
         except (StorageError, NodeStoppedError) as error:
+            if isinstance(error.__context__, Violation):
+                raise error.__context__ from None
             self.machine.failed(self, str(error))
 
     def stop(self) -> None:
@@ -311,9 +313,9 @@ class BrokerProcess(Process):
         self.watcher.raft_role(self.machine.id, change)
         self.shell.role_changed(change)
 
-    def _said(self, message: Message) -> None:
+    def _said(self, peer: BrokerId, message: Message) -> None:
         if self.machine.eavesdrop is not None:
-            self.machine.eavesdrop(self.machine, message)
+            self.machine.eavesdrop(self.machine, peer, message)
 
     def _became_controller(self) -> None:
         self.note("is the controller")
@@ -410,7 +412,7 @@ class BrokerProcess(Process):
         """Serve a call."""
         match request:
             case AskController():
-                self.shell.submit(request.request, lambda result: respond(result))
+                self.shell.submit(request.request, respond)
             case AskMetadata():
                 if self.membership.serving:
                     respond(self.image)
@@ -485,5 +487,3 @@ class WatchedMetadata(MetadataStateMachine):
         answer = super().apply(index, entry)
         self._watcher.metadata_applied(self._broker, index, entry, self.image)
         return answer
-
-

@@ -18,8 +18,8 @@ from ottla.replication.follower import PartitionFollower
 from ottla.replication.follower_progress import FollowerProgress
 from ottla.replication.leader import PartitionLeader
 from ottla.simulation.leader_calls import LeaderCalls
-from ottla.simulation.nemesis import WEIGHTS
 from ottla.simulation.node import Machinery
+from ottla.simulation.replica import Replica
 from ottla.simulation.scenario import Profile
 
 # ruff: noqa: SLF001 -- a mistake is made inside
@@ -53,6 +53,10 @@ class AcceptsStaleEpochs(PartitionLeader):
 
 class ServesStaleEpochs(LeaderCalls):
     """Sends to followers of an earlier leader, as if they followed this one."""
+
+    def records_changed(self, replica: Replica) -> None:
+        if replica.leader is not None:
+            super().records_changed(replica)
 
     def epochs_agree(self, ours: LeaderEpoch, theirs: LeaderEpoch) -> bool:
         return theirs <= ours
@@ -105,12 +109,18 @@ class PlantedFault:
     """The invariants one of which it breaks first."""
 
 
-_ELECTIONS: Final = WEIGHTS | {"contested election": 60}
+_ELECTIONS: Final = {"contested election": 1}
+_CHANGING_LEADERS: Final = {"lost controller": 3, "preferred leaders": 3, "slow disk": 1}
+_LATE_NEWS: Final = {"kill": 2, "slow network": 3, "slow disk": 3, "lost controller": 3}
 
 PLANTED_FAULTS: Final[Mapping[str, PlantedFault]] = {
     "committed-isr": PlantedFault(
         what="the high watermark waits for the committed in-sync set only",
-        profile=Profile(machinery=Machinery(leader=CountsCommittedIsrOnly)),
+        profile=Profile(
+            machinery=Machinery(leader=CountsCommittedIsrOnly),
+            weights=_LATE_NEWS,
+            pause_max_ms=(5, 30),
+        ),
         found_by=frozenset({"AcknowledgedIsDurable"}),
     ),
     "forgotten-vote": PlantedFault(
@@ -118,7 +128,7 @@ PLANTED_FAULTS: Final[Mapping[str, PlantedFault]] = {
         profile=Profile(
             machinery=Machinery(engine=ForgetsItsVote),
             weights=_ELECTIONS,
-            interval_ms=(200, 600),
+            interval_ms=(700, 1_000),
         ),
         found_by=frozenset({"ElectionSafety"}),
     ),
@@ -135,7 +145,9 @@ PLANTED_FAULTS: Final[Mapping[str, PlantedFault]] = {
     "stale-epoch": PlantedFault(
         what="a leader takes followers of an earlier epoch for its own",
         profile=Profile(
-            machinery=Machinery(leader=AcceptsStaleEpochs, leader_calls=ServesStaleEpochs)
+            machinery=Machinery(leader=AcceptsStaleEpochs, leader_calls=ServesStaleEpochs),
+            weights=_CHANGING_LEADERS,
+            interval_ms=(300, 500),
         ),
         found_by=frozenset({"EpochsOfTheFollowed"}),
     ),

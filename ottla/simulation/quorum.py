@@ -53,7 +53,7 @@ class QuorumNode:
         role_changed: Callable[[RoleChanged], None],
         ticked: Callable[[], None],
         disk_delay_ms: Callable[[], int],
-        said: Callable[[Message], None],
+        said: Callable[[BrokerId, Message], None],
     ) -> None:
         """Open the engine; :meth:`start` lets it run."""
         self._process = process
@@ -104,7 +104,7 @@ class QuorumNode:
         present = self._links.get(peer)
         if present is not None:
             present.end.send(message)
-            self._said(message)
+            self._said(peer, message)
 
     # --- Links ---
 

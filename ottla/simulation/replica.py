@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ottla.model.errors import NotLeaderOrFollowerError, OttlaError, RequestTimedOutError
-from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicPartition
+from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
 from ottla.model.image import PartitionImage
 from ottla.record.batch import RecordBatch
 from ottla.replication import follower as following
@@ -99,7 +99,9 @@ class Replica:
         host.watcher.log_opened(self._broker, topic_partition, log)
 
     def __repr__(self) -> str:
-        return f"<Replica {self.topic_partition} on {self._broker} {self._leader or self._follower}>"
+        return (
+            f"<Replica {self.topic_partition} on {self._broker} {self._leader or self._follower}>"
+        )
 
     # --- What others may ask ---
 
@@ -136,7 +138,11 @@ class Replica:
         """Begin to lead, or lead on."""
         self.image = image
         if self._leader is not None and self._leader.leader_epoch == image.leader_epoch:
-            self.step_leader(leading.ReplicasChanged(frozenset(image.replicas)))
+            self.step_leader(
+                leading.ReplicasChanged(
+                    frozenset(image.replicas), adding=frozenset(image.adding_replicas)
+                )
+            )
             self.step_leader(leading.ServingChanged(serving.intersection(image.replicas)))
             self.step_leader(
                 leading.IsrCommitted(
@@ -150,6 +156,7 @@ class Replica:
         self._leader = self._host.leader_class(
             broker=member,
             replicas=frozenset(image.replicas),
+            adding=frozenset(image.adding_replicas),
             isr=frozenset(image.in_sync_replicas),
             serving=serving.intersection(image.replicas),
             leader_epoch=image.leader_epoch,
@@ -248,7 +255,6 @@ class Replica:
                 self._broker,
                 self.topic_partition,
                 end_offset,
-                self.settings.min_insync_replicas,
             )
         done(None)
 
@@ -307,9 +313,7 @@ class Replica:
 
     # --- The follower's machine ---
 
-    def step_follower(
-        self, event: following.Input, batches: Sequence[RecordBatch] = ()
-    ) -> None:
+    def step_follower(self, event: following.Input, batches: Sequence[RecordBatch] = ()) -> None:
         """Hand an input, with the batches that it is about, to the machine."""
         events: deque[following.Input] = deque([event])
         while events:
@@ -341,9 +345,7 @@ class Replica:
             case following.DeleteBefore():
                 self.log.delete_records_before(effect.offset).remove()
             case following.AdvanceHighWatermark():
-                self._known_high_watermark = max(
-                    self._known_high_watermark, effect.high_watermark
-                )
+                self._known_high_watermark = max(self._known_high_watermark, effect.high_watermark)
         return None
 
     def _append_copied(self, batches: Sequence[RecordBatch]) -> following.LogAppended:
@@ -371,6 +373,8 @@ class Replica:
     def _was_truncated(self) -> following.LogTruncated:
         log = self.log
         self._host.watcher.truncated(self._broker, self.topic_partition, log)
+        if log.recovery_point < log.log_end_offset:
+            self.request_flush()
         return following.LogTruncated(
             log_start_offset=log.log_start_offset,
             log_end_offset=log.log_end_offset,
@@ -400,5 +404,3 @@ class Replica:
             self.step_leader(leading.Tick())
         elif self._follower is not None:
             self.step_follower(following.Tick())
-
-

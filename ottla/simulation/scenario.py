@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +22,6 @@ from ottla.controller.requests import CreatedTopic, CreateTopics, NewTopic
 from ottla.model.errors import OttlaError, TopicAlreadyExistsError
 from ottla.model.ids import BrokerId, TopicPartition
 from ottla.replication.leader import ACKS_ALL
-from ottla.simulation.checker import check_partition
 from ottla.simulation.clients import (
     Load,
     ProducerIds,
@@ -37,6 +36,7 @@ from ottla.simulation.invariants import Invariants
 from ottla.simulation.nemesis import WEIGHTS, Nemesis
 from ottla.simulation.network import Network
 from ottla.simulation.node import BrokerMachine, ClusterSettings, Machinery
+from ottla.simulation.recovery import check_everything, what_is_missing, who_does_not_serve
 from ottla.simulation.world import Noted, Violation, World
 
 FORMING_MAX_MS: Final = 10_000
@@ -55,6 +55,8 @@ class Profile:
     interval_ms: tuple[int, int] = (300, 1_500)
     """Between two faults, on average; drawn for each seed."""
     duration_ms: tuple[int, int] = (8_000, 16_000)
+    pause_max_ms: tuple[int, int] = (20, 400)
+    """How long at most a producer waits before it sends more; drawn for each producer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,25 +153,17 @@ class Scenario:
         for producer in self.producers:
             producer.sending = False
         self._until(RECOVERY_MAX_MS, self._has_recovered, "Recovers")
-        self._check()
+        check_everything(self.machines, self._partitions(), self.history)
 
-    def _until(self, duration_ms: int, reached: object, invariant: str) -> None:
-        assert callable(reached)
+    def _until(self, duration_ms: int, missing: Callable[[], str | None], invariant: str) -> None:
+        """Let time pass until nothing is missing."""
         end_ms = self.world.now_ms + duration_ms
-        why = reached()
+        why = missing()
         while why is not None and self.world.now_ms < end_ms:
             self.world.run_until(self.world.now_ms + LOOK_INTERVAL_MS)
-            why = reached()
+            why = missing()
         if why is not None:
             raise Violation(invariant, f"{why}, {duration_ms} ms later")
-
-    def _has_formed(self) -> str | None:
-        image = self.invariants.image
-        for machine in self.machines:
-            broker = image.brokers.get(machine.id)
-            if broker is None or broker.fenced:
-                return f"broker {machine.id} does not serve"
-        return None
 
     def _create_topics(self) -> None:
         created: list[Result] = []
@@ -194,7 +188,7 @@ class Scenario:
             for _ in range(world.between(1, 2)):
                 load = Load(
                     acks=ACKS_ALL if world.chance(3 / 4) else 1,
-                    pause_max_ms=world.between(20, 400),
+                    pause_max_ms=world.between(*self._profile.pause_max_ms),
                     records_max=world.between(1, 3),
                     value_bytes=world.random.choice((0, 0, 100)),
                 )
@@ -223,67 +217,16 @@ class Scenario:
         for client in (*self.producers, *self.consumers):
             client.start()
 
-    # --- The end ---
+    def _has_formed(self) -> str | None:
+        return who_does_not_serve(self.machines, self.invariants.image)
 
     def _has_recovered(self) -> str | None:
-        missing = self._has_formed()
-        if missing is not None:
-            return missing
-        for producer in self.producers:
-            if not producer.is_done:
-                return f"{producer.name} waits for an answer"
-        for partition in self._partitions():
-            problem = self._partition_problem(partition)
-            if problem is not None:
-                return f"{partition}: {problem}"
-        offsets = {machine.id: self._applied(machine) for machine in self.machines}
-        if len(set(offsets.values())) > 1:
-            return f"the metadata logs are applied up to {offsets}"
-        return None
-
-    def _applied(self, machine: BrokerMachine) -> int:
-        return machine.process.metadata.image.metadata_offset if machine.process else 0
-
-    def _partition_problem(self, partition: TopicPartition) -> str | None:
-        image = self.invariants.image.partition(partition)
-        assert image is not None
-        if set(image.in_sync_replicas) != set(image.replicas):
-            return f"in sync are {image.in_sync_replicas} of {image.replicas}"
-        leader = None
-        for machine in self.machines:
-            if machine.id == image.leader and machine.process is not None:
-                replica = machine.process.replicas.get(partition)
-                leader = replica.leader if replica is not None else None
-        if leader is None or leader.leader_epoch != image.leader_epoch:
-            return f"broker {image.leader} does not lead"
-        statistics = leader.statistics()
-        if statistics.high_watermark < statistics.log_end_offset:
-            return f"not all is committed: {leader}"
-        for machine in self.machines:
-            if machine.id in image.replicas and machine.process is not None:
-                replica = machine.process.replicas.get(partition)
-                if replica is None or replica.log.log_end_offset != statistics.log_end_offset:
-                    return f"broker {machine.id} does not have all of it"
-        for consumer in self.consumers:
-            if consumer.partition == partition and consumer.position < statistics.high_watermark:
-                return f"{consumer.name} has read only up to {consumer.position}"
-        return None
-
-    def _check(self) -> None:
-        for partition in self._partitions():
-            logs = [
-                machine.process.replicas[partition].log
-                for machine in self.machines
-                if machine.process is not None and partition in machine.process.replicas
-            ]
-            check_partition(partition, self.history.of(partition), logs)
-        snapshots = {
-            machine.process.metadata.snapshot()
-            for machine in self.machines
-            if machine.process is not None
-        }
-        if len(snapshots) > 1:
-            raise Violation("MetadataLogMatching", "the brokers' metadata differs")
+        waiting = next((p.name for p in self.producers if not p.is_done), None)
+        return (
+            self._has_formed()
+            or (waiting and f"{waiting} waits for an answer")
+            or what_is_missing(self.machines, self.invariants.image, self.consumers)
+        )
 
 
 USUAL: Final = Profile()

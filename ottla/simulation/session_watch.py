@@ -110,9 +110,7 @@ class SessionWatch:
         for broker_id, broker_epoch in sessions.expired(self._now_ms()):
             self._fence(broker_id, broker_epoch)
         deadline_ms = sessions.deadline_ms()
-        if deadline_ms is not None and (
-            self._look_at_ms is None or deadline_ms < self._look_at_ms
-        ):
+        if deadline_ms is not None and (self._look_at_ms is None or deadline_ms < self._look_at_ms):
             self._look_at_ms = deadline_ms
             delay_ms = max(20, deadline_ms - self._now_ms())
             self._process.after(delay_ms, "sessions", lambda: self._look_again(deadline_ms))

@@ -28,7 +28,9 @@ class Watcher(Protocol):
     ) -> None:
         """A node applied an entry of the metadata log; ``image`` is what it made."""
 
-    def log_opened(self, broker: BrokerId, topic_partition: TopicPartition, log: PartitionLog) -> None:
+    def log_opened(
+        self, broker: BrokerId, topic_partition: TopicPartition, log: PartitionLog
+    ) -> None:
         """A broker has a log, new or recovered."""
 
     def leads(
@@ -78,7 +80,9 @@ class Watcher(Protocol):
     ) -> None:
         """It did."""
 
-    def durable(self, broker: BrokerId, topic_partition: TopicPartition, end_offset: Offset) -> None:
+    def durable(
+        self, broker: BrokerId, topic_partition: TopicPartition, end_offset: Offset
+    ) -> None:
         """A log is safe on disk up to here."""
 
     def acknowledging(
@@ -86,7 +90,6 @@ class Watcher(Protocol):
         broker: BrokerId,
         topic_partition: TopicPartition,
         end_offset: Offset,
-        min_insync_replicas: int,
     ) -> None:
         """A leader is about to answer a producer that asked for all."""
 

@@ -199,7 +199,7 @@ class BrokerProcess:
             while b"\n" not in received:
                 if not selector.select(max(0.0, deadline_s - time.monotonic())):
                     raise BrokerDidNotStartError(
-                        f"no ready line within {self.start_timeout_s:.0f} s"
+                        f"no ready line within {self.start_timeout_s:.0f} s\n{self.stderr()}"
                     )
                 chunk = os.read(process.stdout.fileno(), 65_536)
                 if not chunk:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.v1 import types_pb2 as ottla_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12ottla/v1/log.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"z\n\x0eProduceRequest\x12\x0c\n\x04\x61\x63ks\x18\x01 \x01(\x11\x12\x12\n\ntimeout_ms\x18\x02 \x01(\x05\x12.\n\npartitions\x18\x03 \x03(\x0b\x32\x1a.ottla.v1.PartitionRecords\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\x04\"\x94\x01\n\x10PartitionRecords\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x0c\x12!\n\x07records\x18\x04 \x03(\x0b\x32\x10.ottla.v1.Record\x12*\n\x0b\x63ompression\x18\x05 \x01(\x0e\x32\x15.ottla.v1.Compression\"Z\n\x0fProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12/\n\npartitions\x18\x02 \x03(\x0b\x32\x1b.ottla.v1.PartitionAppended\"\xb4\x01\n\x11PartitionAppended\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0b\x62\x61se_offset\x18\x04 \x01(\x03\x12\x12\n\nend_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"\x91\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12!\n\x14\x63urrent_leader_epoch\x18\x05 \x01(\x05H\x00\x88\x01\x01\x42\x17\n\x15_current_leader_epoch\"\x8b\x01\n\x0c\x46\x65tchRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\x12\n\nstructured\x18\x05 \x01(\x08\"\xd1\x01\n\x12\x46\x65tchStreamRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x04 \x01(\x05\x12\x11\n\tmin_bytes\x18\x05 \x01(\x05\x12\x11\n\tmax_bytes\x18\x06 \x01(\x05\x12\x12\n\nstructured\x18\x07 \x01(\x08\"?\n\rFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\"\x9c\x02\n\x10PartitionFetched\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x1a\n\x12last_stable_offset\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x07 \x01(\x0c\x12!\n\x07records\x18\x08 \x03(\x0b\x32\x10.ottla.v1.Record\x12/\n\x0etimestamp_type\x18\t \x01(\x0e\x32\x17.ottla.v1.TimestampType\x12\x13\n\x0bnext_offset\x18\n \x01(\x03\"\x9f\x02\n\x12ListOffsetsRequest\x12:\n\npartitions\x18\x01 \x03(\x0b\x32&.ottla.v1.ListOffsetsRequest.Partition\x1a\xcc\x01\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\x08\x65\x61rliest\x18\x03 \x01(\x08H\x00\x12\x10\n\x06latest\x18\x04 \x01(\x08H\x00\x12\x16\n\x0ctimestamp_ms\x18\x05 \x01(\x03H\x00\x12\x17\n\rmax_timestamp\x18\x06 \x01(\x08H\x00\x12!\n\x14\x63urrent_leader_epoch\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08positionB\x17\n\x15_current_leader_epoch\"\xde\x01\n\x13ListOffsetsResponse\x12;\n\npartitions\x18\x01 \x03(\x0b\x32\'.ottla.v1.ListOffsetsResponse.Partition\x1a\x89\x01\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x9a\x01\n\x14\x44\x65leteRecordsRequest\x12<\n\npartitions\x18\x01 \x03(\x0b\x32(.ottla.v1.DeleteRecordsRequest.Partition\x1a\x44\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x15\n\rbefore_offset\x18\x03 \x01(\x03\"\xbf\x01\n\x15\x44\x65leteRecordsResponse\x12=\n\npartitions\x18\x01 \x03(\x0b\x32).ottla.v1.DeleteRecordsResponse.Partition\x1ag\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x18\n\x10log_start_offset\x18\x04 \x01(\x03\"q\n\x15InitProducerIdRequest\x12\x18\n\x0bproducer_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0eproducer_epoch\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x0e\n\x0c_producer_idB\x11\n\x0f_producer_epoch\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\x32\x86\x04\n\x03Log\x12>\n\x07Produce\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse\x12H\n\rProduceStream\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse(\x01\x30\x01\x12\x38\n\x05\x46\x65tch\x12\x16.ottla.v1.FetchRequest\x1a\x17.ottla.v1.FetchResponse\x12H\n\x0b\x46\x65tchStream\x12\x1c.ottla.v1.FetchStreamRequest\x1a\x17.ottla.v1.FetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.ottla.v1.ListOffsetsRequest\x1a\x1d.ottla.v1.ListOffsetsResponse\x12P\n\rDeleteRecords\x12\x1e.ottla.v1.DeleteRecordsRequest\x1a\x1f.ottla.v1.DeleteRecordsResponse\x12S\n\x0eInitProducerId\x12\x1f.ottla.v1.InitProducerIdRequest\x1a .ottla.v1.InitProducerIdResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12ottla/v1/log.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"z\n\x0eProduceRequest\x12\x0c\n\x04\x61\x63ks\x18\x01 \x01(\x11\x12\x12\n\ntimeout_ms\x18\x02 \x01(\x05\x12.\n\npartitions\x18\x03 \x03(\x0b\x32\x1a.ottla.v1.PartitionRecords\x12\x16\n\x0e\x63orrelation_id\x18\x04 \x01(\x04\"\x94\x01\n\x10PartitionRecords\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x03 \x01(\x0c\x12!\n\x07records\x18\x04 \x03(\x0b\x32\x10.ottla.v1.Record\x12*\n\x0b\x63ompression\x18\x05 \x01(\x0e\x32\x15.ottla.v1.Compression\"Z\n\x0fProduceResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12/\n\npartitions\x18\x02 \x03(\x0b\x32\x1b.ottla.v1.PartitionAppended\"\xb4\x01\n\x11PartitionAppended\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x13\n\x0b\x62\x61se_offset\x18\x04 \x01(\x03\x12\x12\n\nend_offset\x18\x05 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"\xa8\x01\n\x0e\x46\x65tchPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12!\n\x14\x63urrent_leader_epoch\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rfrom_follower\x18\x06 \x01(\x08\x42\x17\n\x15_current_leader_epoch\"\x99\x01\n\x0c\x46\x65tchRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x13\n\x0bmax_wait_ms\x18\x02 \x01(\x05\x12\x11\n\tmin_bytes\x18\x03 \x01(\x05\x12\x11\n\tmax_bytes\x18\x04 \x01(\x05\x12\x12\n\nstructured\x18\x05 \x01(\x08\x12\x0c\n\x04rack\x18\x06 \x01(\t\"\xdf\x01\n\x12\x46\x65tchStreamRequest\x12,\n\npartitions\x18\x01 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12(\n\x06remove\x18\x02 \x03(\x0b\x32\x18.ottla.v1.FetchPartition\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x03\x12\x13\n\x0bmax_wait_ms\x18\x04 \x01(\x05\x12\x11\n\tmin_bytes\x18\x05 \x01(\x05\x12\x11\n\tmax_bytes\x18\x06 \x01(\x05\x12\x12\n\nstructured\x18\x07 \x01(\x08\x12\x0c\n\x04rack\x18\x08 \x01(\t\"?\n\rFetchResponse\x12.\n\npartitions\x18\x01 \x03(\x0b\x32\x1a.ottla.v1.PartitionFetched\"\xdc\x02\n\x10PartitionFetched\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x16\n\x0ehigh_watermark\x18\x04 \x01(\x03\x12\x1a\n\x12last_stable_offset\x18\x05 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x06 \x01(\x03\x12\x0f\n\x07\x62\x61tches\x18\x07 \x01(\x0c\x12!\n\x07records\x18\x08 \x03(\x0b\x32\x10.ottla.v1.Record\x12/\n\x0etimestamp_type\x18\t \x01(\x0e\x32\x17.ottla.v1.TimestampType\x12\x13\n\x0bnext_offset\x18\n \x01(\x03\x12#\n\x16preferred_read_replica\x18\x0b \x01(\x05H\x00\x88\x01\x01\x42\x19\n\x17_preferred_read_replica\"\x9f\x02\n\x12ListOffsetsRequest\x12:\n\npartitions\x18\x01 \x03(\x0b\x32&.ottla.v1.ListOffsetsRequest.Partition\x1a\xcc\x01\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x12\n\x08\x65\x61rliest\x18\x03 \x01(\x08H\x00\x12\x10\n\x06latest\x18\x04 \x01(\x08H\x00\x12\x16\n\x0ctimestamp_ms\x18\x05 \x01(\x03H\x00\x12\x17\n\rmax_timestamp\x18\x06 \x01(\x08H\x00\x12!\n\x14\x63urrent_leader_epoch\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08positionB\x17\n\x15_current_leader_epoch\"\xde\x01\n\x13ListOffsetsResponse\x12;\n\npartitions\x18\x01 \x03(\x0b\x32\'.ottla.v1.ListOffsetsResponse.Partition\x1a\x89\x01\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x14\n\x0ctimestamp_ms\x18\x05 \x01(\x03\x12\x14\n\x0cleader_epoch\x18\x06 \x01(\x05\"\x9a\x01\n\x14\x44\x65leteRecordsRequest\x12<\n\npartitions\x18\x01 \x03(\x0b\x32(.ottla.v1.DeleteRecordsRequest.Partition\x1a\x44\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x15\n\rbefore_offset\x18\x03 \x01(\x03\"\xbf\x01\n\x15\x44\x65leteRecordsResponse\x12=\n\npartitions\x18\x01 \x03(\x0b\x32).ottla.v1.DeleteRecordsResponse.Partition\x1ag\n\tPartition\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12\x18\n\x10log_start_offset\x18\x04 \x01(\x03\"q\n\x15InitProducerIdRequest\x12\x18\n\x0bproducer_id\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0eproducer_epoch\x18\x02 \x01(\x05H\x01\x88\x01\x01\x42\x0e\n\x0c_producer_idB\x11\n\x0f_producer_epoch\"E\n\x16InitProducerIdResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\x32\x86\x04\n\x03Log\x12>\n\x07Produce\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse\x12H\n\rProduceStream\x12\x18.ottla.v1.ProduceRequest\x1a\x19.ottla.v1.ProduceResponse(\x01\x30\x01\x12\x38\n\x05\x46\x65tch\x12\x16.ottla.v1.FetchRequest\x1a\x17.ottla.v1.FetchResponse\x12H\n\x0b\x46\x65tchStream\x12\x1c.ottla.v1.FetchStreamRequest\x1a\x17.ottla.v1.FetchResponse(\x01\x30\x01\x12J\n\x0bListOffsets\x12\x1c.ottla.v1.ListOffsetsRequest\x1a\x1d.ottla.v1.ListOffsetsResponse\x12P\n\rDeleteRecords\x12\x1e.ottla.v1.DeleteRecordsRequest\x1a\x1f.ottla.v1.DeleteRecordsResponse\x12S\n\x0eInitProducerId\x12\x1f.ottla.v1.InitProducerIdRequest\x1a .ottla.v1.InitProducerIdResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,35 +41,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTITIONAPPENDED']._serialized_start=422
   _globals['_PARTITIONAPPENDED']._serialized_end=602
   _globals['_FETCHPARTITION']._serialized_start=605
-  _globals['_FETCHPARTITION']._serialized_end=750
-  _globals['_FETCHREQUEST']._serialized_start=753
-  _globals['_FETCHREQUEST']._serialized_end=892
-  _globals['_FETCHSTREAMREQUEST']._serialized_start=895
-  _globals['_FETCHSTREAMREQUEST']._serialized_end=1104
-  _globals['_FETCHRESPONSE']._serialized_start=1106
-  _globals['_FETCHRESPONSE']._serialized_end=1169
-  _globals['_PARTITIONFETCHED']._serialized_start=1172
-  _globals['_PARTITIONFETCHED']._serialized_end=1456
-  _globals['_LISTOFFSETSREQUEST']._serialized_start=1459
-  _globals['_LISTOFFSETSREQUEST']._serialized_end=1746
-  _globals['_LISTOFFSETSREQUEST_PARTITION']._serialized_start=1542
-  _globals['_LISTOFFSETSREQUEST_PARTITION']._serialized_end=1746
-  _globals['_LISTOFFSETSRESPONSE']._serialized_start=1749
-  _globals['_LISTOFFSETSRESPONSE']._serialized_end=1971
-  _globals['_LISTOFFSETSRESPONSE_PARTITION']._serialized_start=1834
-  _globals['_LISTOFFSETSRESPONSE_PARTITION']._serialized_end=1971
-  _globals['_DELETERECORDSREQUEST']._serialized_start=1974
-  _globals['_DELETERECORDSREQUEST']._serialized_end=2128
-  _globals['_DELETERECORDSREQUEST_PARTITION']._serialized_start=2060
-  _globals['_DELETERECORDSREQUEST_PARTITION']._serialized_end=2128
-  _globals['_DELETERECORDSRESPONSE']._serialized_start=2131
-  _globals['_DELETERECORDSRESPONSE']._serialized_end=2322
-  _globals['_DELETERECORDSRESPONSE_PARTITION']._serialized_start=2219
-  _globals['_DELETERECORDSRESPONSE_PARTITION']._serialized_end=2322
-  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2324
-  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2437
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2439
-  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2508
-  _globals['_LOG']._serialized_start=2511
-  _globals['_LOG']._serialized_end=3029
+  _globals['_FETCHPARTITION']._serialized_end=773
+  _globals['_FETCHREQUEST']._serialized_start=776
+  _globals['_FETCHREQUEST']._serialized_end=929
+  _globals['_FETCHSTREAMREQUEST']._serialized_start=932
+  _globals['_FETCHSTREAMREQUEST']._serialized_end=1155
+  _globals['_FETCHRESPONSE']._serialized_start=1157
+  _globals['_FETCHRESPONSE']._serialized_end=1220
+  _globals['_PARTITIONFETCHED']._serialized_start=1223
+  _globals['_PARTITIONFETCHED']._serialized_end=1571
+  _globals['_LISTOFFSETSREQUEST']._serialized_start=1574
+  _globals['_LISTOFFSETSREQUEST']._serialized_end=1861
+  _globals['_LISTOFFSETSREQUEST_PARTITION']._serialized_start=1657
+  _globals['_LISTOFFSETSREQUEST_PARTITION']._serialized_end=1861
+  _globals['_LISTOFFSETSRESPONSE']._serialized_start=1864
+  _globals['_LISTOFFSETSRESPONSE']._serialized_end=2086
+  _globals['_LISTOFFSETSRESPONSE_PARTITION']._serialized_start=1949
+  _globals['_LISTOFFSETSRESPONSE_PARTITION']._serialized_end=2086
+  _globals['_DELETERECORDSREQUEST']._serialized_start=2089
+  _globals['_DELETERECORDSREQUEST']._serialized_end=2243
+  _globals['_DELETERECORDSREQUEST_PARTITION']._serialized_start=2175
+  _globals['_DELETERECORDSREQUEST_PARTITION']._serialized_end=2243
+  _globals['_DELETERECORDSRESPONSE']._serialized_start=2246
+  _globals['_DELETERECORDSRESPONSE']._serialized_end=2437
+  _globals['_DELETERECORDSRESPONSE_PARTITION']._serialized_start=2334
+  _globals['_DELETERECORDSRESPONSE_PARTITION']._serialized_end=2437
+  _globals['_INITPRODUCERIDREQUEST']._serialized_start=2439
+  _globals['_INITPRODUCERIDREQUEST']._serialized_end=2552
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_start=2554
+  _globals['_INITPRODUCERIDRESPONSE']._serialized_end=2623
+  _globals['_LOG']._serialized_start=2626
+  _globals['_LOG']._serialized_end=3144
 # @@protoc_insertion_point(module_scope)

@@ -176,3 +176,103 @@ async def test_hanging_broker_leaves_time_for_the_others(trio: FakeCluster) -> N
     assert trio.calls["DescribeCluster"] >= 3
     trio.speaks.set()
     await known.connections.close()
+
+
+# --- Watching -----------------------------------------------------------------------------
+
+
+async def watching(trio: FakeCluster, known: Known) -> int:
+    """Have the topic watched; return by which broker its changes are told."""
+    await known.cache.topic("web", timeout_ms=1_000)
+    await until(lambda: known.cache._watch.is_live)
+    (watched,) = trio.watched_at
+    return watched
+
+
+def leader(known: Known) -> PartitionLeader | None:
+    return known.cache.picture.leader_of(TopicPartition("web", 0))
+
+
+async def test_leader_that_moves_is_known_without_asking(trio: FakeCluster, known: Known) -> None:
+    await watching(trio, known)
+    calls = trio.calls["GetMetadata"]
+
+    for epoch, to in enumerate((3, 1, 2), 1):
+        trio.move_leader("web", 0, to=to)
+        await until(lambda to=to, epoch=epoch: leader(known) == PartitionLeader(to, epoch))  # type: ignore[misc]
+
+    assert trio.calls["GetMetadata"] == calls
+
+
+async def test_nothing_is_watched_without_a_topic(trio: FakeCluster, known: Known) -> None:
+    known.cache.request_refresh()
+    updates = known.updates
+    await until(lambda: known.updates > updates)
+
+    assert trio.calls["WatchMetadata"] == 0
+
+
+async def test_another_broker_is_watched_when_one_dies(trio: FakeCluster, known: Known) -> None:
+    watched = await watching(trio, known)
+    await trio.brokers[watched - 1].stop()
+    survivor = watched % 3 + 1
+
+    trio.move_leader("web", 0, to=survivor)
+
+    await until(lambda: leader(known) == PartitionLeader(survivor, 1))
+    assert watched not in trio.watched_at
+
+
+async def test_another_broker_is_watched_when_one_does_not_hear_what_happens(
+    trio: FakeCluster, known: Known
+) -> None:
+    watched = await watching(trio, known)
+    trio.brokers[watched - 1].cut_off()
+    trio.move_leader("web", 0, to=3)
+
+    known.cache.request_refresh()
+
+    await until(lambda: leader(known) == PartitionLeader(3, 1))
+    await until(lambda: trio.watched_at and trio.watched_at != [watched])
+
+
+async def test_what_an_older_answer_says_does_not_replace_a_newer_one(
+    trio: FakeCluster, known: Known
+) -> None:
+    watched = await watching(trio, known)
+    for broker in trio.brokers:
+        if broker.id != watched:
+            broker.cut_off()
+    trio.move_leader("web", 0, to=3)
+    await until(lambda: leader(known) == PartitionLeader(3, 1))
+    calls, updates = trio.calls["GetMetadata"], known.updates
+
+    known.cache.request_refresh()
+    await until(lambda: known.updates > updates)
+
+    assert trio.calls["GetMetadata"] > calls
+    assert leader(known) == PartitionLeader(3, 1)
+
+
+async def test_new_topic_joins_the_watch(trio: FakeCluster, known: Known) -> None:
+    await watching(trio, known)
+    trio.create("app")
+    await known.cache.topic("app", timeout_ms=1_000)
+    await until(lambda: trio.calls["WatchMetadata"] == 2 and known.cache._watch.is_live)
+
+    trio.move_leader("app", 0, to=3)
+
+    moved = PartitionLeader(3, 1)
+    await until(lambda: known.cache.picture.leader_of(TopicPartition("app", 0)) == moved)
+
+
+async def test_brokers_that_cannot_be_watched_are_asked(trio: FakeCluster, known: Known) -> None:
+    trio.can_watch = False
+    await known.cache.topic("web", timeout_ms=1_000)
+    await until(lambda: trio.calls["WatchMetadata"])
+    trio.move_leader("web", 0, to=3)
+
+    known.cache.request_refresh()
+
+    await until(lambda: leader(known) == PartitionLeader(3, 1))
+    assert trio.calls["WatchMetadata"] == 1

@@ -155,6 +155,7 @@ class Node:
         self.membership = Membership(
             broker_id=self.broker_id,
             controller=self.client,
+            applied=self.metadata,
             metadata=self.metadata,
             clock=self.clock,
         )

@@ -76,6 +76,7 @@ class Node:
         self.cluster_id = ""
         self.known: dict[BrokerId, bytes] = {}
         self.voters = voters
+        self.knows_identity = True
         self.server = server
         self.channels = BrokerChannels()
         self.presences: list[frozenset[BrokerId]] = []
@@ -97,6 +98,8 @@ class Node:
     async def start(self) -> None:
         quorum_pb2_grpc.add_QuorumServicer_to_server(QuorumServicer(self.links), self.server)
         await self.server.start()
+        if self.knows_identity:
+            self.links.identity_changed()
         self._running = asyncio.create_task(self.links.run())
 
     async def stop(self) -> None:
@@ -153,6 +156,7 @@ class Voting:
         self._seed = seed
         self._running: asyncio.Task[None] | None = None
         self.driver = RaftDriver(start_engine=self._engine, read_image=lambda: self.machine.image)
+        node.knows_identity = False  # until the engine has told
         node.prepare(self.driver, dial_to=node.voters)
 
     def _engine(self) -> QuorumNode:
@@ -169,6 +173,7 @@ class Voting:
 
     def image_applied(self, image: ClusterImage) -> None:
         del image
+        self.node.links.identity_changed()
 
     def role_changed(self, change: RoleChanged) -> None:
         self.roles.append(change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ottla.cluster.membership import FAREWELL_TIMEOUT_MS
 from ottla.controller.requests import CreateTopics, NewTopic
 from ottla.model.ids import BrokerId, TopicPartition
 from tests.cluster.controllers import LONG_MS, Cluster, eventually, propose_isr, with_cluster
@@ -108,6 +109,23 @@ def test_leaving_without_a_controller_ends_in_time() -> None:
         return now_ms() - begun_ms
 
     assert with_cluster(scenario) == 3_000
+
+
+def test_broker_with_nothing_to_hand_over_does_not_wait_for_a_controller() -> None:
+    async def scenario(cluster: Cluster) -> int:
+        await cluster.start(leader=0)
+        await create(cluster, "web")
+        for broker in (2, 0):
+            await cluster[broker].membership.leave(timeout_ms=5_000)
+            cluster.kill(broker)
+        cluster.lose_leader(term=1)
+        begun_ms = now_ms()
+
+        await cluster[1].membership.leave(timeout_ms=5_000)
+
+        return now_ms() - begun_ms
+
+    assert with_cluster(scenario) == FAREWELL_TIMEOUT_MS
 
 
 def test_all_brokers_may_leave_at_once() -> None:

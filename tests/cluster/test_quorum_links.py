@@ -386,6 +386,22 @@ async def test_link_ends_when_the_image_shows_that_a_voter_has_lost_its_director
     assert VOTER_1 in quorum[0].links.refused
 
 
+@pytest.mark.parametrize("late", [0, 1], ids=["is called", "calls"])
+async def test_no_link_is_made_before_the_voters_directories_are_known(
+    quorum: Quorum, late: int
+) -> None:
+    quorum[late].knows_identity = False
+    await quorum.listen(0, 1, 2)
+    await until(lambda: linked(quorum, 1 - late, 2))
+    assert not quorum[late].links.present
+
+    quorum[late].known = {VOTER_2: WIPED}
+    quorum[late].links.identity_changed()
+
+    await until(lambda: linked(quorum, 0, 1))
+    assert VOTER_2 not in quorum[late].links.present
+
+
 async def test_observer_may_come_with_any_directory(quorum: Quorum) -> None:
     quorum[0].known = {OBSERVER: WIPED}
     await quorum.listen(0, 3)

@@ -87,11 +87,13 @@ class Engine:
 class Observer:
     def __init__(self) -> None:
         self.image = EMPTY
+        self.images: list[ClusterImage] = []
         self.roles: list[RoleChanged] = []
         self.leading = asyncio.Event()
 
     def image_applied(self, image: ClusterImage) -> None:
         self.image = image
+        self.images.append(image)
 
     def role_changed(self, change: RoleChanged) -> None:
         self.roles.append(change)
@@ -280,7 +282,20 @@ async def test_messages_that_wait_share_a_tick() -> None:
     assert node.running is not None
     await node.running
 
-    assert (len(node.engine.links), node.engine.ticks) == (100, 0)
+    assert (len(node.engine.links), node.engine.ticks) == (100, 1)  # the first is before all
+
+
+async def test_first_image_is_that_of_the_first_tick() -> None:
+    node = Node()
+    waiting: list[bytes] = []
+    node.engine.waiting.append(lambda _outcome, answer: waiting.append(answer))
+    node.driver.stop()
+    await node.start()
+    assert node.running is not None
+    await node.running
+
+    assert waiting == [b"1"]
+    assert [image.metadata_offset for image in node.observer.images] == [1]
 
 
 async def test_peer_that_says_more_than_is_taken_is_refused_and_others_are_not() -> None:

@@ -14,12 +14,13 @@ from uuid import UUID
 from ottla.cluster.data_directory import DataDirectory
 from ottla.cluster.fetch import BrokerFetchService
 from ottla.cluster.flusher import Flusher
+from ottla.cluster.following import Copier
 from ottla.cluster.gate import Gate
 from ottla.cluster.instruments import TopicInstruments
 from ottla.cluster.maintenance import Intervals, Maintenance
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.offsets import BrokerOffsetsService
-from ottla.cluster.partition import Partition, PartitionContext, Waiters
+from ottla.cluster.partition import NoCopier, Partition, PartitionContext, Waiters
 from ottla.cluster.partition_settings import PartitionSettings
 from ottla.cluster.produce import BrokerProduceService, PendingAppend
 from ottla.cluster.replica_manager import ReplicaManager
@@ -159,7 +160,8 @@ class Counted:
 class World:
     """What tests of hosted partitions need, running."""
 
-    def __init__(self, *, disk: SlowDisk | None = None) -> None:
+    def __init__(self, *, disk: SlowDisk | None = None, broker_id: BrokerId = ME) -> None:
+        self.broker_id = broker_id
         self.clock = ManualClock()
         self.disk = disk or SlowDisk(seed=0)
         self.counted = Counted()
@@ -173,7 +175,7 @@ class World:
             DIRECTORY,
             file_system=self.disk,
             cluster_id="c" * 22,
-            node_id=ME,
+            node_id=broker_id,
             new_directory_id=UUID(int=1),
         )
         self.image = ClusterImage(cluster_id="c" * 22)
@@ -181,7 +183,7 @@ class World:
         self.propose_isr: Callable[[Partition, ProposeIsr], None] = lambda _, __: None
         self.records_changed: Callable[[Partition], None] = lambda _: None
         self.replicas = ReplicaManager(
-            broker_id=ME,
+            broker_id=broker_id,
             logs=self.logs,
             context=PartitionContext(
                 directory=self.directory,
@@ -190,6 +192,7 @@ class World:
                 clock=self.clock,
                 propose_isr=self._isr_proposed,
                 records_changed=self._records_changed,
+                copier=self.make_copier(),
             ),
             metadata=self.metadata,
             settings_of=partial(
@@ -222,6 +225,10 @@ class World:
             self.replicas, readers=self.readers, remove_later=self.maintenance.remove_later
         )
         self._tasks: list[asyncio.Task[None]] = []
+
+    def make_copier(self) -> Copier:
+        """Make what copies the partitions that other brokers lead."""
+        return NoCopier()
 
     def _isr_proposed(self, partition: Partition, effect: ProposeIsr) -> None:
         self.propose_isr(partition, effect)

@@ -237,6 +237,17 @@ def test_settings_of_one_broker_and_of_all_are_changed_apart() -> None:
     }
 
 
+def test_broker_goes_by_its_own_settings_then_those_of_all_then_its_file() -> None:
+    metadata = Metadata(brokers=2)
+    alter_brokers(metadata, "", change("log.retention.ms", "5"), change("log.roll.ms", "7"))
+    alter_brokers(metadata, "2", change("log.retention.ms", "6"))
+    image, file = metadata.machine.image, {"log.roll.ms": "1", "node.id": "2"}
+
+    own = {"log.retention.ms": "6", "log.roll.ms": "7", "node.id": "2"}
+    assert image.settings_of_broker(BrokerId(2), file) == own
+    assert image.settings_of_broker(None, file) == {**own, "log.retention.ms": "5"}
+
+
 def test_value_that_a_broker_has_already_writes_nothing() -> None:
     metadata = Metadata(brokers=1)
     alter_brokers(metadata, "1", change("log.retention.ms", "6"))

@@ -114,6 +114,13 @@ def test_clean_election_comes_before_an_unclean_one() -> None:
     assert elected(before, alive(2, 3), UNCLEAN) == 3
 
 
+def test_unclean_election_prefers_a_replica_that_is_not_only_being_added() -> None:
+    before = replace(partition(leader=NO_BROKER, in_sync=()), adding_replicas=brokers(1))
+
+    assert elected(before, alive(1, 3), UNCLEAN) == 3
+    assert elected(before, alive(1), UNCLEAN) == 1
+
+
 # --- Epochs ---
 
 
@@ -143,6 +150,17 @@ def test_removal_of_a_replica_raises_both_epochs() -> None:
 
     assert (after.leader, after.replicas) == (1, brokers(1, 2))
     assert (after.leader_epoch, after.partition_epoch) == (6, 10)
+
+
+def test_removal_waits_until_one_that_stays_can_lead() -> None:
+    before = partition(leader=1, in_sync=(1, 2))
+    wanted = replace(before, removing_replicas=brokers(1, 3))
+
+    after = settled(before, wanted, available=alive(1, stopping=(2,)), rules=ONE)
+    assert (after.leader, after.replicas) == (1, brokers(1, 2, 3))
+
+    after = settled(after, after, available=alive(1, 2), rules=ONE)
+    assert (after.leader, after.replicas) == (2, brokers(2))
 
 
 # --- Fencing ---

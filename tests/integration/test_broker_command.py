@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ottla.model.ids import BrokerId
+from ottla.runtime.posix import PosixFileSystem
+from ottla.storage.quorum_voters import remember_voters
 from ottla.testing.broker_process import BrokerDidNotStartError, BrokerProcess
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
@@ -67,3 +70,13 @@ def test_taken_port_is_refused_with_the_setting_for_another(tmp_path: Path) -> N
 
         with pytest.raises(BrokerDidNotStartError, match=r"--set grpc\.listen=\S+ is free"):
             broker.start()
+
+
+def test_data_of_three_voters_is_refused_to_one_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "broker-0"
+    directory.mkdir()
+    voters = frozenset(map(BrokerId, range(3)))
+    remember_voters(directory, voters, file_system=PosixFileSystem(sync=False))
+
+    with pytest.raises(BrokerDidNotStartError, match="is kept by brokers 0, 1 and 2, but this"):
+        BrokerProcess(data_directory=tmp_path).start()

@@ -68,7 +68,7 @@ def appended(
 # --- Fetch --------------------------------------------------------------------------
 
 
-def to_fetch(partitions: Iterable[log_pb2.FetchPartition]) -> list[PartitionToFetch]:
+def to_fetch(partitions: Iterable[log_pb2.FetchPartition], *, rack: str) -> list[PartitionToFetch]:
     """Take the partitions of a fetch request."""
     return [
         PartitionToFetch(
@@ -78,6 +78,8 @@ def to_fetch(partitions: Iterable[log_pb2.FetchPartition]) -> list[PartitionToFe
             LeaderEpoch(asked.current_leader_epoch)
             if asked.HasField("current_leader_epoch")
             else None,
+            asked.from_follower,
+            rack,
         )
         for asked in partitions
     ]
@@ -143,7 +145,7 @@ def streamed_records(
 
 def _add(response: log_pb2.FetchResponse, result: PartitionFetched) -> log_pb2.PartitionFetched:
     topic, partition = result.topic_partition
-    return response.partitions.add(
+    answer = response.partitions.add(
         topic=topic,
         partition=partition,
         high_watermark=result.high_watermark,
@@ -151,6 +153,9 @@ def _add(response: log_pb2.FetchResponse, result: PartitionFetched) -> log_pb2.P
         log_start_offset=result.log_start_offset,
         timestamp_type=cast("types_pb2.TimestampType", int(result.timestamp_type)),
     )
+    if result.preferred_read_replica is not None:
+        answer.preferred_read_replica = result.preferred_read_replica
+    return answer
 
 
 def _add_part(

@@ -102,6 +102,6 @@ def _steer(stream: FetchStream, message: log_pb2.FetchStreamRequest) -> None:
     if message.remove:
         stream.remove([TopicPartition(asked.topic, asked.partition) for asked in message.remove])
     if message.partitions:
-        stream.add(convert.to_fetch(message.partitions))
+        stream.add(convert.to_fetch(message.partitions, rack=message.rack))
     if message.credit_bytes:
         stream.grant(message.credit_bytes)

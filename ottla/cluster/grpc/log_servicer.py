@@ -91,7 +91,7 @@ class LogServicer(log_pb2_grpc.LogServicer):
 
     async def _fetch(self, request: log_pb2.FetchRequest, call: Call) -> log_pb2.FetchResponse:
         results = await self._services.fetch.fetch(
-            convert.to_fetch(request.partitions),
+            convert.to_fetch(request.partitions, rack=request.rack),
             max_wait_ms=request.max_wait_ms,
             min_bytes=request.min_bytes,
             max_bytes=request.max_bytes,

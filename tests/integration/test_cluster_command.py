@@ -1,0 +1,194 @@
+"""``ottla up`` brings three brokers along as one, keeps them running, and takes them with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from ottla.cli.certs_work import create_certificates
+from ottla.model.errors import ClusterAuthorizationError
+from ottla.security.tls import channel_credentials
+from ottla.v1 import controller_pb2, controller_pb2_grpc
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+
+OTTLA = (sys.executable, "-m", "ottla")
+
+
+class Up:
+    """An ``ottla up`` with three brokers of its own, none of which leaves anything behind."""
+
+    def __init__(self, log: Path, *arguments: str | Path) -> None:
+        self._log = log
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [*OTTLA, "up", "--ephemeral", "--grpc-port", "0", "--http-port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+
+    def read_lines(self, last: str = "") -> list[str]:
+        """Read standard output up to a line that begins so."""
+        assert self._process.stdout is not None
+        lines: list[str] = []
+        while not (lines and lines[-1].startswith(last)):
+            line = self._process.stdout.readline()
+            assert line, self.said
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self._process.send_signal(number)
+        self._process.communicate(timeout=30)
+        return self._process.returncode
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self.stop(signal.SIGINT)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("certs")
+    create_certificates(directory, brokers=3, hosts=(), clients=("client",), days=2)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[Up]:
+    """Three brokers that know each other, and their clients, by their certificates."""
+    started = Up(tmp_path_factory.mktemp("up") / "log", "--json", "--certs", certificates)
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def ready(up: Up) -> dict[str, Any]:
+    (line,) = up.read_lines()
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def status(ready: dict[str, Any], certificates: Path) -> dict[str, Any]:
+    connection = ("--bootstrap", ready["bootstrap"], "--certs", certificates)
+    done = subprocess.run(
+        [*OTTLA, *connection, "cluster", "status", "--json"],
+        check=False,
+        capture_output=True,
+        timeout=30,
+    )
+    assert done.stdout, done.stderr.decode()
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+# --- A cluster with mutual TLS --------------------------------------------------------
+
+
+def test_ready_line_says_where_every_broker_is(ready: dict[str, Any]) -> None:
+    assert ready["status"] == "ready"
+    assert [broker["node_id"] for broker in ready["brokers"]] == [0, 1, 2]
+    assert ready["bootstrap"] == ",".join(broker["grpc"] for broker in ready["brokers"])
+    for broker in ready["brokers"]:
+        assert Path(broker["data"]).is_dir()
+        os.kill(broker["pid"], 0)
+
+
+def test_three_brokers_serve_one_cluster(ready: dict[str, Any], certificates: Path) -> None:
+    found = status(ready, certificates)
+
+    assert [broker["state"] for broker in found["brokers"]] == ["serving"] * 3
+    assert found["quorum"]["linked"] == [0, 1, 2]
+    assert found["controller_id"] in (0, 1, 2)
+
+
+METHODS = [
+    "/ottla.v1.Cluster/GetMetadata",
+    "/ottla.v1.Topics/CreateTopics",
+    "/ottla.v1.Log/Produce",
+    "/ottla.v1.Quorum/Link",
+    "/ottla.v1.Controller/Submit",
+    "/ottla.v1.Replication/Follow",
+    "/grpc.health.v1.Health/Check",
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_stranger_gets_nowhere(
+    ready: dict[str, Any], certificates: Path, method: str
+) -> None:
+    target = ready["brokers"][0]["grpc"]
+    nameless = grpc.aio.secure_channel(target, channel_credentials(ca=certificates / "ca.pem"))
+    for channel in (nameless, grpc.aio.insecure_channel(target)):
+        async with channel:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await channel.unary_unary(method, bytes, bytes)(b"", timeout=10)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_client_cannot_speak_for_a_broker(ready: dict[str, Any], certificates: Path) -> None:
+    client = channel_credentials(
+        ca=certificates / "ca.pem",
+        certificate=certificates / "client.pem",
+        key=certificates / "client-key.pem",
+    )
+    request = controller_pb2.ControllerRequest(
+        timeout_ms=5_000,
+        sender_id=1,
+        fence_broker=controller_pb2.ControllerRequest.BrokerLife(broker_id=1, broker_epoch=0),
+    )
+    async with grpc.aio.secure_channel(ready["brokers"][0]["grpc"], client) as channel:
+        answer = await controller_pb2_grpc.ControllerStub(channel).Submit(request, timeout=10)
+
+    assert answer.error.code == ClusterAuthorizationError.code
+    assert "ottla certs create" in answer.error.message
+
+
+def test_broker_that_dies_is_said_and_comes_back(
+    up: Up, ready: dict[str, Any], certificates: Path
+) -> None:
+    os.kill(ready["brokers"][1]["pid"], signal.SIGKILL)
+
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if len(re.findall(r"broker-1 \| .* broker\.started", up.said)) == 2:
+            break
+        time.sleep(0.05)
+    assert "ottla: broker-1 was killed by SIGKILL; it will be started again" in up.said
+    assert [broker["state"] for broker in status(ready, certificates)["brokers"]] == ["serving"] * 3
+
+
+# --- One without ----------------------------------------------------------------------
+
+
+def test_told_to_stop_all_brokers_stop_together_and_in_good_order(tmp_path: Path) -> None:
+    up = Up(tmp_path / "log")
+    text = "\n".join(up.read_lines("Stop"))
+    began = time.monotonic()
+
+    assert up.stop() == 0
+
+    # None of them waits for a majority that is gone.
+    assert time.monotonic() - began < 4
+    assert "3 brokers are ready" in text
+    (data,) = set(re.findall(r"data  (\S+)/broker-\d, gone when they stop", text))
+    assert not Path(data).exists()
+    assert len(re.findall(r"broker-\d \| .* broker\.stopped .*clean=true", up.said)) == 3
