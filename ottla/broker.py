@@ -15,8 +15,9 @@ gRPC           listen; only other brokers are served          close the port
 quorum         recover the metadata log, link with the        end the links, close the metadata
                voters, hear which cluster this is             log
 logs           open every log, with recovery if need be       (with the directory)
-replicas       carry out the metadata log                     follow it no more
 registration   register with the controller                   (the next start fences)
+replicas       carry out the metadata log, which by now       follow it no more
+               says at least that we are here
 session        be heard from by the controller                be heard from no more
 serving        unfence: lead, follow; let requests in         have others lead, let none in, wait
                                                               for what is under way
@@ -219,9 +220,9 @@ class Broker:
         await self._hear_of_cluster(parts)
         clean = await self._open_logs(parts)
         self._metrics.sample_with(partial(self._sample, parts))
-        self._run_replicas(parts)
         advertised = self._advertised(grpc)
         await self._register(parts, advertised, clean=clean)
+        self._run_replicas(parts)
         self._run_until_undone("session", broker_session(parts, self._config).run())
         self._run_until_undone("membership", parts.membership.run())
         self._run_until_undone("maintenance", parts.maintenance.run())
@@ -330,7 +331,8 @@ class Broker:
         """Open every log; return whether the last stop was clean."""
         image = parts.machine.image
         by_topic: dict[str, LogConfig] = {
-            topic.name: parts.settings_of(topic.configs).log for topic in image.topics.values()
+            topic.name: parts.settings_of(topic.configs, image).log
+            for topic in image.topics.values()
         }
         report = await asyncio.get_running_loop().run_in_executor(
             parts.log_thread,
@@ -341,7 +343,8 @@ class Broker:
                 opened=_log_opened,
             ),
         )
-        if not image.brokers and (parts.logs.logs or parts.logs.offline):
+        alone = self._config.quorum.is_alone(parts.broker_id)
+        if alone and not image.brokers and (parts.logs.logs or parts.logs.offline):
             # What the metadata does not know is deleted; this much of it would be a mistake.
             raise StorageError(
                 f"{self._config.storage.log_dir} has {report.opened} partitions, but its metadata "

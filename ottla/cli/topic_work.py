@@ -8,6 +8,7 @@ from typing import TypeVar
 from ottla.cli.client_loop import run_client
 from ottla.cli.connection import Connection
 from ottla.cli.output import ByteCount, print_facts, print_json, print_table, say
+from ottla.cli.topic_sizes import with_sizes
 from ottla.client.admin import Admin
 from ottla.client.admin_values import (
     ConfigChange,
@@ -78,7 +79,11 @@ def _print_created(created: Sequence[CreatedTopic], *, as_json: bool) -> None:
 
 def list_(connection: Connection, *, internal: bool, as_json: bool) -> None:
     """List topics."""
-    topics = _with_admin(connection, lambda admin: admin.describe_topics(include_internal=internal))
+
+    async def ask(admin: Admin) -> list[TopicDescription]:
+        return await with_sizes(admin, await admin.describe_topics(include_internal=internal))
+
+    topics = _with_admin(connection, ask)
     rows = [
         (t.name, len(t.partitions), _replicas(t), _records(t), _size_bytes(t))
         for t in sorted(topics, key=lambda topic: topic.name)
@@ -94,7 +99,7 @@ def describe(connection: Connection, names: Sequence[str], *, as_json: bool) -> 
     """Describe topics, all of them if none is named."""
 
     async def ask(admin: Admin) -> list[tuple[TopicDescription, list[ConfigEntry]]]:
-        topics = await admin.describe_topics(names or None)
+        topics = await with_sizes(admin, await admin.describe_topics(names or None))
         resources = [ConfigResource.topic(topic.name) for topic in topics]
         configs = await admin.describe_configs(resources) if resources else {}
         return [
@@ -170,7 +175,7 @@ def _replicas(topic: TopicDescription) -> int:
 
 
 def _records(topic: TopicDescription) -> int | None:
-    """Offsets in use; ``None`` if a partition is led by a broker that was not asked."""
+    """Offsets in use; ``None`` if a partition is led by nobody who could be asked."""
     if any(partition.high_watermark < 0 for partition in topic.partitions):
         return None
     return sum(p.high_watermark - p.log_start_offset for p in topic.partitions)

@@ -22,6 +22,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+import grpc
+
 from ottla.client import admin_cluster, admin_convert
 from ottla.client.admin_session import AdminSession, Answers
 from ottla.client.admin_values import (
@@ -30,12 +32,14 @@ from ottla.client.admin_values import (
     ConfigChange,
     ConfigEntry,
     ConfigResource,
+    ConfigResourceType,
     CreatedTopic,
     MetadataChange,
     NewTopic,
     QuorumDescription,
     TopicDescription,
 )
+from ottla.client.connections import BrokerConnection
 from ottla.client.errors import ClientClosedError
 from ottla.client.offset_lookup import OffsetFound, OffsetLookup
 from ottla.client.rpc import call, error_from_message
@@ -215,30 +219,37 @@ class Admin:
     ) -> dict[ConfigResource, list[ConfigEntry]]:
         """Return the settings of topics and brokers; only ``keys``, if any are named.
 
-        Errors: UnknownTopicOrPartitionError, ResourceNotFoundError, InvalidConfigError.
+        A broker is asked for its own. Of the defaults of all brokers, only those that are set are
+        returned. Errors: UnknownTopicOrPartitionError, ResourceNotFoundError,
+        BrokerIdNotRegisteredError, InvalidConfigError.
         """
         wanted_keys = list(keys)
 
         async def ask(
             wanted: Sequence[ConfigResource],
         ) -> Answers[tuple[ConfigResource, list[ConfigEntry]]]:
-            response = await self._usable().call_any(
-                lambda broker: broker.configs.DescribeConfigs,
-                configs_pb2.DescribeConfigsRequest(
+            answers: Answers[tuple[ConfigResource, list[ConfigEntry]]] = {}
+            for broker_id, asked in _by_broker(wanted).items():
+                request = configs_pb2.DescribeConfigsRequest(
                     resources=[
                         configs_pb2.DescribeConfigsRequest.Resource(
                             resource=_resource(resource), keys=wanted_keys
                         )
-                        for resource in wanted
+                        for resource in asked
                     ]
-                ),
-            )
-            return {
-                str(resource): error_from_message(answer.error)
-                if answer.error.code
-                else (resource, [admin_convert.config_entry(each) for each in answer.entries])
-                for resource, answer in zip(wanted, response.resources, strict=True)
-            }
+                )
+                response = (
+                    await self._usable().call_any(_describe_configs, request)
+                    if broker_id is None
+                    else await self._usable().call_one(broker_id, _describe_configs, request)
+                )
+                for resource, answer in zip(asked, response.resources, strict=True):
+                    answers[str(resource)] = (
+                        error_from_message(answer.error)
+                        if answer.error.code
+                        else (resource, list(map(admin_convert.config_entry, answer.entries)))
+                    )
+            return answers
 
         return dict(await self._usable().ask_each(list(resources), str, ask))
 
@@ -250,7 +261,8 @@ class Admin:
     ) -> None:
         """Change some settings and leave the others; of one resource all changes, or none.
 
-        Errors: UnknownTopicOrPartitionError, ResourceNotFoundError, InvalidConfigError.
+        Of brokers, those can be changed that are not read only, of one broker or as the default of
+        all. Errors: UnknownTopicOrPartitionError, BrokerIdNotRegisteredError, InvalidConfigError.
         """
         listed = {resource: list(each) for resource, each in changes.items()}
 
@@ -438,6 +450,23 @@ class Admin:
                 "'async with'"
             )
         return self._session
+
+
+def _describe_configs(
+    broker: BrokerConnection,
+) -> grpc.aio.UnaryUnaryMultiCallable[
+    configs_pb2.DescribeConfigsRequest, configs_pb2.DescribeConfigsResponse
+]:
+    return broker.configs.DescribeConfigs
+
+
+def _by_broker(resources: Sequence[ConfigResource]) -> dict[int | None, list[ConfigResource]]:
+    """Sort resources by the broker that must be asked; ``None``: any."""
+    by_broker: dict[int | None, list[ConfigResource]] = {}
+    for resource in resources:
+        is_one = resource.type is ConfigResourceType.BROKER and resource.name.isdecimal()
+        by_broker.setdefault(int(resource.name) if is_one else None, []).append(resource)
+    return by_broker
 
 
 def _resource(resource: ConfigResource) -> configs_pb2.ConfigResource:

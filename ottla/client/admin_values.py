@@ -87,7 +87,7 @@ class ConfigResourceType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConfigResource:
-    """A topic by its name, or a broker by its id."""
+    """A topic by its name, a broker by its id, or (a broker without a name) all brokers."""
 
     type: ConfigResourceType
     name: str
@@ -102,16 +102,29 @@ class ConfigResource:
         """Return the resource that is a broker."""
         return cls(ConfigResourceType.BROKER, str(broker_id))
 
+    @classmethod
+    def all_brokers(cls) -> ConfigResource:
+        """Return the resource that has the defaults of all brokers."""
+        return cls(ConfigResourceType.BROKER, "")
+
     def __str__(self) -> str:
-        return f"{self.type.name.lower()} {self.name}"
+        return f"{self.type.name.lower()} {self.name}" if self.name else "all brokers"
 
 
 class ConfigSource(Enum):
-    """Where a value comes from."""
+    """Where a value comes from, the nearest first; names and numbers are Kafka's."""
 
     UNKNOWN = 0
-    TOPIC_CONFIG = 1
-    BROKER_CONFIG = 4
+    DYNAMIC_TOPIC_CONFIG = 1
+    DYNAMIC_BROKER_CONFIG = 2
+    """Set for one broker while it ran."""
+
+    DYNAMIC_DEFAULT_BROKER_CONFIG = 3
+    """Set for all brokers while they ran."""
+
+    STATIC_BROKER_CONFIG = 4
+    """In a broker's file, environment or flags."""
+
     DEFAULT_CONFIG = 5
 
 

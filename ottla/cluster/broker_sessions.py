@@ -38,6 +38,7 @@ from ottla.runtime.clock import Clock
 from ottla.runtime.logging import Event, Severity, emit
 
 SESSION_EXPIRED = Event("controller.session_expired", Severity.WARNING)
+BROKER_LEFT = Event("controller.broker_left")
 PAUSED = Event("controller.paused", Severity.WARNING)
 
 TICKS_PER_TIMEOUT: Final = 12
@@ -286,7 +287,11 @@ class BrokerSessionsShell:
     # --- Fencing ---
 
     async def _fence(self, broker_id: BrokerId, broker_epoch: BrokerEpoch) -> None:
-        emit(SESSION_EXPIRED, broker=broker_id, broker_epoch=broker_epoch)
+        broker = self._image.brokers.get(broker_id)
+        leaves = broker is not None and broker.shutting_down
+        emit(
+            BROKER_LEFT if leaves else SESSION_EXPIRED, broker=broker_id, broker_epoch=broker_epoch
+        )
         try:
             await self._controller.serve(
                 FenceBroker(broker_id=broker_id, broker_epoch=broker_epoch),

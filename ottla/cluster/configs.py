@@ -1,32 +1,51 @@
-"""Settings of topics and of this broker: described here, changed by the controller.
+"""Settings of topics and of brokers: described here, changed by the controller.
 
-A topic's setting has its value from the nearest of three sources: the topic itself, the broker's
-setting of the corresponding name, the default. The description says which. A broker's settings come
-from its file, environment and flags; they are described by that broker and changed by nobody.
+A setting has its value from the nearest of these places, and the description says from which:
+
+1. the topic itself;
+2. this broker, changed while it ran;
+3. all brokers, changed while they ran;
+4. this broker's file, environment and flags;
+5. the default.
+
+A topic is described as it is on this broker, and brokers may differ. A broker describes itself, for
+nobody else knows its file. The default of all brokers is described by what is set there alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import ConfigEntry, ConfigSource, Resource, ResourceType, Result
 from ottla.cluster.submits import Submits
-from ottla.config.broker_config import BrokerConfig, described_settings
+from ottla.config.broker_config import BrokerConfig
+from ottla.config.settings import SETTINGS, BrokerSetting
 from ottla.config.topic_settings import TOPIC_SETTINGS, effective_value
-from ottla.controller.requests import AlterTopicConfigs, ConfigChange, ConfigChanges, TopicResult
+from ottla.controller.requests import (
+    AlterBrokerConfigs,
+    AlterTopicConfigs,
+    ConfigChange,
+    ConfigChanges,
+    TopicResult,
+)
 from ottla.model.errors import (
     InvalidRequestError,
     OttlaError,
     ResourceNotFoundError,
     UnknownTopicOrPartitionError,
 )
+from ottla.model.ids import BrokerId
 from ottla.model.image import TopicImage
 from ottla.model.limits import (
     ADMIN_TIMEOUT_DEFAULT_MS,
     TOPIC_NAME_CHARACTERS_MAX,
     TOPICS_PER_REQUEST_MAX,
 )
+
+_ALL_BROKERS: Final = ""
+"""The name of the resource that is the default of all brokers."""
 
 
 class BrokerConfigsService:
@@ -47,29 +66,28 @@ class BrokerConfigsService:
         self, resources: Sequence[tuple[Resource, Sequence[ConfigChange]]], *, validate_only: bool
     ) -> list[Result[None]]:
         _check_resource_count(len(resources))
-        topics = [
-            ConfigChanges(name=resource.name, changes=tuple(changes))
-            for resource, changes in resources
-            if resource.type is ResourceType.TOPIC
-        ]
-        answers = iter(await self._alter_topics(topics, validate_only=validate_only))
-        return [
-            next(answers).error
-            if resource.type is ResourceType.TOPIC
-            else InvalidRequestError(
-                f"settings of broker {_shown(resource.name)} cannot be changed while it runs; "
-                "change its file, environment or flags and restart it"
+        answers: dict[ResourceType, Iterator[TopicResult]] = {}
+        for kind in ResourceType:
+            changes = tuple(
+                ConfigChanges(name=resource.name, changes=tuple(changes))
+                for resource, changes in resources
+                if resource.type is kind
             )
-            for resource, _ in resources
-        ]
+            answers[kind] = iter(await self._alter(kind, changes, validate_only=validate_only))
+        return [next(answers[resource.type]).error for resource, _ in resources]
 
-    async def _alter_topics(
-        self, topics: Sequence[ConfigChanges], *, validate_only: bool
+    async def _alter(
+        self, kind: ResourceType, changes: tuple[ConfigChanges, ...], *, validate_only: bool
     ) -> Sequence[TopicResult]:
-        if not topics:
+        if not changes:
             return ()
+        if kind is ResourceType.TOPIC:
+            return await self._controller.submit(
+                AlterTopicConfigs(topics=changes, validate_only=validate_only),
+                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+            )
         return await self._controller.submit(
-            AlterTopicConfigs(topics=tuple(topics), validate_only=validate_only),
+            AlterBrokerConfigs(brokers=changes, validate_only=validate_only),
             timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
         )
 
@@ -93,44 +111,69 @@ class BrokerConfigsService:
         return topic
 
     def _of_topic(self, topic: TopicImage) -> Iterator[ConfigEntry]:
-        broker_configs = self._config.values
+        in_force = self._metadata.image.settings_of_broker(self._node_id, self._config.values)
         for setting in TOPIC_SETTINGS.values():
-            source = ConfigSource.DEFAULT_CONFIG
-            if setting.key in topic.configs:
-                source = ConfigSource.TOPIC_CONFIG
-            elif setting.synonym in broker_configs:
-                source = ConfigSource.BROKER_CONFIG
             yield ConfigEntry(
                 key=setting.key,
                 value=effective_value(
-                    setting.key, topic_configs=topic.configs, broker_configs=broker_configs
+                    setting.key, topic_configs=topic.configs, broker_configs=in_force
                 ),
                 default=setting.default,
-                source=source,
+                source=ConfigSource.DYNAMIC_TOPIC_CONFIG
+                if setting.key in topic.configs
+                else self._source(setting.synonym),
                 read_only=False,
                 sensitive=False,
                 documentation=setting.documentation,
             )
 
     def _of_broker(self, name: str) -> Iterator[ConfigEntry]:
-        node_id = self._config.node.node_id
-        if name != str(node_id):
+        if name == _ALL_BROKERS:
+            yield from self._of_all_brokers()
+            return
+        if name != str(self._node_id):
             raise ResourceNotFoundError(
-                f"this is broker {node_id}, which knows its own settings only; ask broker "
+                f"this is broker {self._node_id}, which knows its own settings only; ask broker "
                 f"{_shown(name)} itself, if there is one"
             )
-        for setting in described_settings(self._config):
-            yield ConfigEntry(
-                key=setting.key,
-                value=setting.value,
-                default=setting.default,
-                source=ConfigSource.DEFAULT_CONFIG
-                if setting.is_default
-                else ConfigSource.BROKER_CONFIG,
-                read_only=True,
-                sensitive=False,
-                documentation=setting.documentation,
-            )
+        in_force = self._metadata.image.settings_of_broker(self._node_id, self._config.values)
+        for setting in SETTINGS.values():
+            yield _entry(setting, in_force, self._source(setting.key))
+
+    def _of_all_brokers(self) -> Iterator[ConfigEntry]:
+        in_force = self._metadata.image.broker_configs.get(None, {})
+        for setting in SETTINGS.values():
+            if setting.key in in_force:
+                yield _entry(setting, in_force, ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG)
+
+    @property
+    def _node_id(self) -> BrokerId:
+        return self._config.node.node_id
+
+    def _source(self, key: str) -> ConfigSource:
+        """Where this broker has the value of one of its settings from."""
+        changed = self._metadata.image.broker_configs
+        if key in changed.get(self._node_id, {}):
+            return ConfigSource.DYNAMIC_BROKER_CONFIG
+        if key in changed.get(None, {}):
+            return ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+        if key in self._config.values:
+            return ConfigSource.STATIC_BROKER_CONFIG
+        return ConfigSource.DEFAULT_CONFIG
+
+
+def _entry(
+    setting: BrokerSetting, in_force: Mapping[str, str], source: ConfigSource
+) -> ConfigEntry:
+    return ConfigEntry(
+        key=setting.key,
+        value=in_force.get(setting.key, setting.default),
+        default=setting.default,
+        source=source,
+        read_only=not setting.dynamic,
+        sensitive=False,
+        documentation=setting.documentation,
+    )
 
 
 def _check_resource_count(count: int) -> None:

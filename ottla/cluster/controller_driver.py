@@ -262,7 +262,8 @@ class ControllerDriver:
                 proposed = await self._quorum.propose(
                     entry, timeout_ms=CONTROLLER_PROPOSAL_TIMEOUT_MS
                 )
-            except RequestTimedOutError:
+            except RetriableError:
+                await asyncio.sleep(_TAKE_OVER_RETRY_S)
                 continue
             if proposed.outcome is Outcome.APPLIED:
                 answer = MetadataAnswer.decode(proposed.answer)

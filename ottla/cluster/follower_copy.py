@@ -159,7 +159,13 @@ class FollowerCopy:
         """
         self.partition.check_leader_epoch(self._leader_epoch)
         if self.cold_read is not None:
-            read, self.cold_read = self.cold_read.result(), None
+            read = self.cold_read.result()
+            assert read is not None, "a read that may wait does not give up"
+            if len(read.records) > max_bytes and not minimum_one:
+                return LogRead(
+                    records=b"", base_offset=self._next_offset, next_offset=self._next_offset
+                )
+            self.cold_read = None
             return read
         return self.partition.log.read(
             self._next_offset,

@@ -66,6 +66,8 @@ class FollowerOutbox:
         self._behind: deque[FollowerCopy] = deque()
         self._cold: deque[FollowerCopy] = deque()
         self._cold_reads = 0
+        self._behind_needs_room = False
+        """Whether the next batch of those behind did not fit into what was left to them."""
         self._news: dict[FollowerCopy, None] = {}
         self._news_are_due = False
         self._news_timer: asyncio.TimerHandle | None = None
@@ -152,18 +154,23 @@ class FollowerOutbox:
                 await self._woken.wait()
 
     def _add_records(self, response: FollowResponse) -> None:
-        room = FOLLOW_MESSAGE_BYTES_MAX
-        reserved = room // _SHARE_OF_THOSE_BEHIND if self._behind and self._in_step else 0
-        room -= self._take_turns(self._in_step, response, room - reserved, is_first=True)
-        is_first = room == FOLLOW_MESSAGE_BYTES_MAX
-        self._take_turns(self._behind, response, room, is_first=is_first)
+        first, second = self._in_step, self._behind
+        reserved = FOLLOW_MESSAGE_BYTES_MAX // _SHARE_OF_THOSE_BEHIND if first and second else 0
+        if self._behind_needs_room:
+            first, second, reserved = second, first, 0
+            self._behind_needs_room = False
+        taken = self._take_turns(first, response, taken=0, reserved=reserved)
+        self._take_turns(second, response, taken=taken, reserved=0)
 
     def _take_turns(
-        self, copies: deque[FollowerCopy], response: FollowResponse, room: int, *, is_first: bool
+        self, copies: deque[FollowerCopy], response: FollowResponse, *, taken: int, reserved: int
     ) -> int:
-        """Let each copy have its turn while there is room; return how much was taken of it."""
-        taken = 0
-        turn_bytes = max(FOLLOW_TURN_BYTES_MIN, room // max(1, len(copies)))
+        """Let each copy have its turn while there is room.
+
+        So much was ``taken`` before; returns how much then is.
+        """
+        room = FOLLOW_MESSAGE_BYTES_MAX - reserved
+        turn_bytes = max(FOLLOW_TURN_BYTES_MIN, (room - taken) // max(1, len(copies)))
         for _ in range(len(copies)):
             if self._credit_bytes <= 0 or taken >= room:
                 break
@@ -174,24 +181,31 @@ class FollowerOutbox:
             if copy.is_removed:
                 continue
             size_bytes = self._add_copy(
-                copy,
-                response,
-                max_bytes=min(turn_bytes, room - taken),
-                minimum_one=is_first and not taken,
+                copy, response, turn_bytes=turn_bytes, room=room - taken, minimum_one=not taken
             )
             if size_bytes is None:  # it does not fit, so it comes first next time
                 copy.is_queued = True
                 copies.appendleft(copy)
+                self._behind_needs_room = copies is self._behind
                 break
             taken += size_bytes
         return taken
 
     def _add_copy(
-        self, copy: FollowerCopy, response: FollowResponse, *, max_bytes: int, minimum_one: bool
+        self,
+        copy: FollowerCopy,
+        response: FollowResponse,
+        *,
+        turn_bytes: int,
+        room: int,
+        minimum_one: bool,
     ) -> int | None:
         """Add what follows in ``copy``; return how much, or ``None`` if it needs more room."""
         try:
-            read = copy.read(max_bytes=max_bytes, minimum_one=minimum_one)
+            read = copy.read(max_bytes=min(turn_bytes, room), minimum_one=minimum_one)
+            if read is not None and not read.records and turn_bytes < room:
+                # Its next batch is larger than a turn, which is no reason to send half a message.
+                read = copy.read(max_bytes=room, minimum_one=False)
         except OttlaError as error:
             self._failed(copy, error)
             return 0

@@ -47,7 +47,10 @@ class PartitionSettings:
         broker_configs: Mapping[str, str],
         producer_id_expiration_ms: int,
     ) -> PartitionSettings:
-        """Resolve what the topic sets, else what the broker sets, else the defaults."""
+        """Resolve what the topic sets, else what the broker sets, else the defaults.
+
+        ``broker_configs`` is by broker key: :meth:`ClusterImage.settings_of_broker`.
+        """
         settings = resolve_topic_settings(topic_configs, broker_configs)
         log = _log_config(settings, producer_id_expiration_ms)
         rules = AppendRules(

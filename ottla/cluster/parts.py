@@ -54,7 +54,7 @@ from ottla.cluster.quorum_links import QuorumLinks
 from ottla.cluster.raft_driver import RaftDriver
 from ottla.cluster.replica_description import ReplicaDescription
 from ottla.cluster.replica_fetcher import ReplicaFetcher
-from ottla.cluster.replica_manager import ReplicaManager
+from ottla.cluster.replica_manager import ReplicaManager, SettingsOf
 from ottla.cluster.services import Services
 from ottla.cluster.topics import BrokerTopicsService
 from ottla.config.addresses import Address
@@ -96,7 +96,7 @@ class BrokerParts:
     logs: LogManager
     log_thread: ThreadPoolExecutor
     readers: ThreadPoolExecutor
-    settings_of: Callable[[Mapping[str, str]], PartitionSettings]
+    settings_of: SettingsOf
     flusher: Flusher
     waiters: Waiters
     machine: MetadataStateMachine
@@ -182,11 +182,7 @@ def wire(
     incarnation_id = secrets.token_bytes(16)
     log_thread = ThreadPoolExecutor(1, thread_name_prefix="ottla-logs")
     readers = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="ottla-reader")
-    settings_of = partial(
-        PartitionSettings.of,
-        broker_configs=config.values,
-        producer_id_expiration_ms=config.storage.producer_id_expiration_ms,
-    )
+    settings_of = partial(_settings, config)
     waiters = Waiters(commits=Purgatory(clock), reads=Purgatory(clock))
     flusher = Flusher(instruments=instruments)
     metadata = _metadata(config, logs, incarnation_id, file_system, clock)
@@ -346,6 +342,16 @@ def broker_session(parts: BrokerParts, config: BrokerConfig) -> BrokerSession:
         metadata=parts.metadata,
         session_timeout_ms=config.replication.session_timeout_ms,
         answered=parts.membership.answered,
+    )
+
+
+def _settings(
+    config: BrokerConfig, topic_configs: Mapping[str, str], image: ClusterImage
+) -> PartitionSettings:
+    return PartitionSettings.of(
+        topic_configs,
+        broker_configs=image.settings_of_broker(config.node.node_id, config.values),
+        producer_id_expiration_ms=config.storage.producer_id_expiration_ms,
     )
 
 

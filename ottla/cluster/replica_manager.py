@@ -57,8 +57,12 @@ PARTITION_STRAY = Event("replica.partition_stray", Severity.WARNING)
 LOGS_MADE_AT_ONCE_MAX: Final = 64
 """Logs made in one go on the log thread, before the event loop gets to lead them."""
 
-SettingsOf = Callable[[Mapping[str, str]], PartitionSettings]
-"""Resolve what a topic sets."""
+ROLES_AT_ONCE_MAX: Final = 100
+"""Partitions that are given a role before others get their turn of the event loop: some
+milliseconds. After the loss of a broker all may need another one."""
+
+SettingsOf = Callable[[Mapping[str, str], ClusterImage], PartitionSettings]
+"""Resolve what a topic sets, and what an image says of all topics."""
 
 
 class _Assigned(NamedTuple):
@@ -67,6 +71,14 @@ class _Assigned(NamedTuple):
     topic_partition: TopicPartition
     topic: TopicImage
     image: PartitionImage
+
+
+class _Resolved(NamedTuple):
+    """A topic's settings, and what they came from."""
+
+    configs: Mapping[str, str]
+    broker_configs: Mapping[BrokerId | None, Mapping[str, str]]
+    settings: PartitionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +127,7 @@ class ReplicaManager:
         self._partitions: dict[TopicPartition, Partition] = {}
         self._by_topic_id: dict[tuple[TopicId, int], Partition] = {}
         self._offline: dict[TopicPartition, StorageError] = {}
-        self._settings: dict[TopicId, tuple[Mapping[str, str], PartitionSettings]] = {}
+        self._settings: dict[TopicId, _Resolved] = {}
         self._latest: ClusterImage | None = None
         self._carrying_out = False
         self._arrived = asyncio.Event()
@@ -342,7 +354,7 @@ class ReplicaManager:
     # --- Partitions that come ---
 
     async def _make(self, new: Sequence[_Assigned], image: ClusterImage) -> None:
-        requests = [(assigned, self._settings_of_topic(assigned.topic)) for assigned in new]
+        requests = [(assigned, self._settings_of_topic(assigned.topic, image)) for assigned in new]
         made = await asyncio.get_running_loop().run_in_executor(
             self._log_thread, partial(self._make_logs, requests)
         )
@@ -391,6 +403,7 @@ class ReplicaManager:
             self._is_first
             or self._me(image) is not self._me(done)
             or _serving(image) != _serving(done)
+            or image.broker_configs is not done.broker_configs
         ):
             return list(self._partitions)
         touched: list[TopicPartition] = []
@@ -421,12 +434,14 @@ class ReplicaManager:
         """
         serving = _serving(image)
         cutting: list[Partition] = []
-        for topic_partition in partitions:
+        for number, topic_partition in enumerate(partitions, start=1):
+            if number % ROLES_AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)
             partition = self._partitions.get(topic_partition)
             part = image.partition(topic_partition)
             if partition is None or part is None:
                 continue
-            settings = self._settings_of_topic(image.topics[topic_partition.topic])
+            settings = self._settings_of_topic(image.topics[topic_partition.topic], image)
             if settings is not partition.settings:
                 partition.reconfigure(settings)
             if partition.is_cutting:
@@ -475,13 +490,19 @@ class ReplicaManager:
             f"in epoch {image.leader_epoch}; ask for metadata again"
         )
 
-    def _settings_of_topic(self, topic: TopicImage) -> PartitionSettings:
+    def _settings_of_topic(self, topic: TopicImage, image: ClusterImage) -> PartitionSettings:
         """Resolve a topic's settings once for all of its partitions, until they change."""
         known = self._settings.get(topic.topic_id)
-        if known is not None and known[0] == topic.configs:
-            return known[1]
-        settings = self._settings_of(topic.configs)
-        self._settings[topic.topic_id] = (topic.configs, settings)
+        if (
+            known is not None
+            and known.configs == topic.configs
+            and known.broker_configs is image.broker_configs
+        ):
+            return known.settings
+        settings = self._settings_of(topic.configs, image)
+        if known is not None and known.settings == settings:
+            settings = known.settings  # the same one, so that nobody takes it for a change
+        self._settings[topic.topic_id] = _Resolved(topic.configs, image.broker_configs, settings)
         return settings
 
 
@@ -495,5 +516,9 @@ def _serving(image: ClusterImage) -> frozenset[BrokerId]:
 
 
 def _same_partitions(one: ClusterImage, other: ClusterImage) -> bool:
-    """Whether two images say the same of brokers and topics, which share what did not change."""
-    return one.topics is other.topics and one.brokers is other.brokers
+    """Whether two images, which share what did not change, say the same of what is hosted here."""
+    return (
+        one.topics is other.topics
+        and one.brokers is other.brokers
+        and one.broker_configs is other.broker_configs
+    )

@@ -311,17 +311,22 @@ class ResourceType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A topic by name, or a broker by its id in decimal."""
+    """A topic by name, or a broker by its id in decimal; no name: the default of all brokers."""
 
     type: ResourceType
     name: str
 
 
 class ConfigSource(Enum):
-    """Where a value comes from; the numbers are Kafka's."""
+    """Where a value comes from, the nearest first; names and numbers are Kafka's."""
 
-    TOPIC_CONFIG = 1
-    BROKER_CONFIG = 4
+    DYNAMIC_TOPIC_CONFIG = 1
+    DYNAMIC_BROKER_CONFIG = 2
+    """Set for this broker while it ran."""
+    DYNAMIC_DEFAULT_BROKER_CONFIG = 3
+    """Set for all brokers while they ran."""
+    STATIC_BROKER_CONFIG = 4
+    """In this broker's file, environment or flags."""
     DEFAULT_CONFIG = 5
 
 

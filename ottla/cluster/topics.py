@@ -12,10 +12,10 @@ Descriptions come from this broker's image and from its own logs; nobody is aske
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container, Sequence
 from typing import Final
 
+from ottla.cluster.deadline import Deadline
 from ottla.cluster.hosted import HostedPartitions
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import (
@@ -66,7 +66,7 @@ class BrokerTopicsService:
     async def create_topics(
         self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
     ) -> list[Result[TopicCreated]]:
-        deadline = _Deadline(_timeout(timeout_ms))
+        deadline = Deadline(_timeout(timeout_ms))
         unwritable = self._why_nowhere()
         if unwritable is not None:
             return [unwritable for _ in topics]
@@ -95,7 +95,7 @@ class BrokerTopicsService:
     async def create_partitions(
         self, totals: Sequence[tuple[str, int]], *, validate_only: bool
     ) -> list[Result[None]]:
-        deadline = _Deadline(ADMIN_TIMEOUT_DEFAULT_MS)
+        deadline = Deadline(ADMIN_TIMEOUT_DEFAULT_MS)
         unwritable = self._why_nowhere()
         if unwritable is not None:
             return [unwritable for _ in totals]
@@ -166,7 +166,7 @@ class BrokerTopicsService:
                 )
         return None
 
-    async def _wait_led(self, names: Sequence[str], deadline: _Deadline) -> frozenset[str]:
+    async def _wait_led(self, names: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """Wait until all partitions of these topics are led; return the topics that are late."""
         try:
             await self._metadata.wait_for(
@@ -178,18 +178,6 @@ class BrokerTopicsService:
             image = self._metadata.image
             return frozenset(name for name in names if not _is_led(image, name))
         return frozenset()
-
-
-class _Deadline:
-    """When a request that takes several steps must have its answer."""
-
-    def __init__(self, timeout_ms: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._at_s = self._loop.time() + timeout_ms / 1000
-
-    @property
-    def left_ms(self) -> int:
-        return max(0, round((self._at_s - self._loop.time()) * 1000))
 
 
 def check_topic_count(count: int) -> None:

@@ -150,17 +150,6 @@ class BrokerConfig:
     ``broker_configs`` of :func:`~ottla.config.topic_settings.resolve_topic_settings`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DescribedSetting:
-    """One broker setting as DescribeConfigs answers it."""
-
-    key: str
-    value: str
-    default: str
-    is_default: bool
-    documentation: str
-
-
 def broker_config(
     values: Mapping[str, str],
     *,
@@ -197,20 +186,6 @@ def broker_config(
     if problems:
         raise BadConfigurationError(problems)
     return config
-
-
-def described_settings(config: BrokerConfig) -> list[DescribedSetting]:
-    """Every broker setting with the value in force, in the order of the table."""
-    return [
-        DescribedSetting(
-            key=row.key,
-            value=config.values.get(row.key, row.default),
-            default=row.default,
-            is_default=row.key not in config.values,
-            documentation=row.documentation,
-        )
-        for row in SETTINGS.values()
-    ]
 
 
 class _Reader:

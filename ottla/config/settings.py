@@ -63,6 +63,8 @@ class BrokerSetting:
     """In canonical form; empty means "not set" for text, paths and addresses."""
     documentation: str
     """Effect and unit, in one or two sentences."""
+    dynamic: bool = False
+    """Whether it can be changed while brokers run: of one, or the default of all."""
 
     def canonical(self, text: str) -> str:
         """Return ``text`` in the one form that equal values share.
@@ -286,6 +288,7 @@ def _topic_default(row: TopicSetting) -> BrokerSetting:
         kind=TopicDefault(replace(row, key=row.synonym), row.key),
         default=row.default,
         documentation=row.documentation,
+        dynamic=True,
     )
 
 

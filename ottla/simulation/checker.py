@@ -45,21 +45,29 @@ def check_partition(
     logs: Sequence[PartitionLog],
 ) -> None:
     """Raise :exc:`Violation` unless the replicas' logs are what clients were promised."""
-    contents = [b"".join(batch.view for batch in read_whole_log(log)) for log in logs]
+    start_offset = max(log.log_start_offset for log in logs)
+    contents = [
+        b"".join(b.view for b in read_whole_log(log) if b.header.base_offset >= start_offset)
+        for log in logs
+    ]
     if any(content != contents[0] for content in contents):
         raise Violation("ReplicasAreEqual", f"the logs of {topic_partition} differ: {logs}")
     values: dict[Offset, bytes] = {}
     for batch in read_whole_log(logs[0]):
         values.update(values_of(batch))
-    _check_offsets(topic_partition, history, values)
+    values = {offset: value for offset, value in values.items() if offset >= start_offset}
+    _check_offsets(topic_partition, history, values, start_offset)
     _check_order(topic_partition, history, values)
 
 
 def _check_offsets(
-    topic_partition: TopicPartition, history: PartitionHistory, values: dict[Offset, bytes]
+    topic_partition: TopicPartition,
+    history: PartitionHistory,
+    values: dict[Offset, bytes],
+    start_offset: Offset,
 ) -> None:
     for value, offset in history.acknowledged.items():
-        if values.get(offset) != value:
+        if offset >= start_offset and values.get(offset) != value:
             where = [at for at, other in values.items() if other == value]
             raise Violation(
                 "NoLostWrite",
@@ -67,7 +75,7 @@ def _check_offsets(
                 f"{values.get(offset)!r} now, and {value!r} is at {where}",
             )
     for offset, value in history.seen.items():
-        if values.get(offset) != value:
+        if offset >= start_offset and values.get(offset) != value:
             raise Violation(
                 "ConsistentOffsets",
                 f"{value!r} was read at {offset} of {topic_partition}, where "

@@ -26,7 +26,7 @@ from ottla.record.batch import split_batches
 from ottla.record.builder import BatchBuilder
 from ottla.replication.leader import ACKS_ALL
 from ottla.simulation.checker import values_of
-from ottla.simulation.conversation import AskMetadata, Fetch, Fetched, Produce
+from ottla.simulation.conversation import AskMetadata, Deleted, Fetch, Fetched, Produce
 from ottla.simulation.history import History
 from ottla.simulation.network import Network
 from ottla.simulation.process import Process, ProcessClock
@@ -282,6 +282,8 @@ class SimulatedConsumer(Client):
                 if answer.records:
                     self.after(0, "consume", self._fetch)
                     return
+            elif isinstance(answer, Deleted):
+                self.position = max(self.position, answer.log_start_offset)
             elif answer is None or isinstance(answer, MetadataError):
                 self.ask_metadata()
             else:

@@ -127,6 +127,13 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was asked for is not there any more; the log starts here."""
+
+    log_start_offset: Offset
+
+
+@dataclass(frozen=True, slots=True)
 class AskMetadata:
     """Who leads what; answered with the image that the broker asked has."""
 

@@ -99,7 +99,7 @@ class Hosting:
         if me is not None and me.incarnation_id == self._incarnation_id:
             self.member = IsrMember(self._broker, me.broker_epoch)
             assigned = {tp: (topic, part) for tp, topic, part in self._assigned(image)}
-            for topic_partition in [tp for tp in self.replicas if tp not in assigned]:
+            for topic_partition in [tp for tp in self._logs.logs if tp not in assigned]:
                 self._drop(topic_partition)
             self._make([(tp, topic) for tp, (topic, _) in assigned.items()])
             serving = frozenset(
@@ -120,8 +120,13 @@ class Hosting:
                     yield TopicPartition(topic.name, number), topic, part
 
     def _drop(self, topic_partition: TopicPartition) -> None:
-        self.replicas.pop(topic_partition).resign()
-        self._logs.delete(topic_partition, now_ms=self._host.process.clock.now_ms())
+        replica = self.replicas.pop(topic_partition, None)
+        self._host.watcher.dropped(self._broker, topic_partition)
+        if replica is None:
+            self._logs.set_aside(topic_partition)  # removed before, and back after a crash
+        else:
+            replica.resign()
+            self._logs.delete(topic_partition, now_ms=self._host.process.clock.now_ms())
 
     def _make(self, assigned: list[tuple[TopicPartition, TopicImage]]) -> None:
         new = [(tp, topic) for tp, topic in assigned if tp not in self.replicas]

@@ -91,6 +91,10 @@ class Invariants:
             raise Violation("DurableSurvives", f"broker {broker}: {log}, {durable} was durable")
         ledger.durable[broker] = max(durable, log.recovery_point)
 
+    def dropped(self, broker: BrokerId, topic_partition: TopicPartition) -> None:
+        """Expect nothing of a log that was given up."""
+        self.ledger(topic_partition).durable.pop(broker, None)
+
     def wiped(self, broker: BrokerId) -> None:
         """Expect nothing of a broker that got an empty disk."""
         for ledger in self.ledgers.values():

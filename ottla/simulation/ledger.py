@@ -8,7 +8,7 @@ equal up to there. So everything else may compare epochs instead of contents.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
 from ottla.model.image import PartitionImage
@@ -16,7 +16,8 @@ from ottla.record.batch import RecordBatch
 from ottla.simulation.world import Violation
 from ottla.storage.log import PartitionLog
 
-NOTHING_BEFORE = LeaderEpoch(-1)
+_NOTHING: Final = LeaderEpoch(-1)
+"""In place of the epoch of a predecessor: there is none."""
 
 
 class Written(NamedTuple):
@@ -24,8 +25,6 @@ class Written(NamedTuple):
 
     crc: int
     next_offset: Offset
-    epoch_before: LeaderEpoch
-    """Of the batch before it."""
 
 
 class Ledger:
@@ -47,7 +46,11 @@ class Ledger:
         """Who got an empty disk, and has not opened a log on it yet."""
         self.committed_end = Offset(0)
         self._written: dict[tuple[int, int], Written] = {}
-        self._last_epochs: dict[BrokerId, LeaderEpoch] = {}
+        self._predecessors: dict[tuple[int, int], LeaderEpoch] = {}
+        """The epoch of the batch before, as soon as a log was seen that still had it."""
+        self._last_epochs: dict[BrokerId, LeaderEpoch | None] = {}
+        """Of each log's last batch; ``None``: it was deleted."""
+        self._deleted_to = Offset(0)
         self._committed_starts: list[int] = []
         self._committed_epochs: list[LeaderEpoch] = []
 
@@ -56,23 +59,33 @@ class Ledger:
     def opened(self, broker: BrokerId, log: PartitionLog) -> None:
         """Learn what a replica's log ends with."""
         latest = log.leader_epochs.latest
-        self._last_epochs[broker] = NOTHING_BEFORE if latest is None else latest.epoch
+        if latest is not None:
+            self._last_epochs[broker] = latest.epoch
+        else:
+            self._last_epochs[broker] = None if log.log_end_offset else _NOTHING
 
     def write(
         self, broker: BrokerId, base_offset: int, epoch: int, next_offset: int, batch: RecordBatch
     ) -> None:
         """Learn of a batch that a replica appended."""
-        written = Written(batch.header.crc, Offset(next_offset), self._last_epochs[broker])
-        known = self._written.setdefault((base_offset, epoch), written)
-        if known != written:
+        place = (base_offset, epoch)
+        written = Written(batch.header.crc, Offset(next_offset))
+        known = self._written.setdefault(place, written)
+        before = self._last_epochs[broker]
+        known_before = None if before is None else self._predecessors.setdefault(place, before)
+        if known != written or known_before != before:
             raise Violation(
                 "LogMatching",
-                f"broker {broker} has {written} at offset {base_offset} of {self.topic_partition} "
-                f"in epoch {epoch}, another {known}",
+                f"broker {broker} has {written} after epoch {before} at offset {base_offset} of "
+                f"{self.topic_partition} in epoch {epoch}, another {known} after {known_before}",
             )
         self._last_epochs[broker] = LeaderEpoch(epoch)
 
     # --- What is committed ---
+
+    def deleted(self, offset: Offset) -> None:
+        """Learn that somebody asked for everything below ``offset`` to be deleted."""
+        self._deleted_to = max(self._deleted_to, offset)
 
     def commit(self, log: PartitionLog, high_watermark: Offset) -> None:
         """Learn that everything in ``log`` below ``high_watermark`` is committed."""
@@ -95,11 +108,14 @@ class Ledger:
         """Whether a log has everything that is committed."""
         end = self.committed_end
         if log.log_end_offset < end:
-            return False
-        return end == 0 or log.leader_epochs.epoch_at(Offset(end - 1)) == self._epoch_at(end - 1)
+            return end <= self._deleted_to
+        return end <= log.log_start_offset or log.leader_epochs.epoch_at(
+            Offset(end - 1)
+        ) == self._epoch_at(end - 1)
 
     def would_lose(self, log: PartitionLog, offset: Offset) -> bool:
         """Whether cutting a log to ``offset`` takes away something that is committed."""
+        offset = max(offset, self._deleted_to)
         if offset >= min(self.committed_end, log.log_end_offset):
             return False
         return log.leader_epochs.epoch_at(offset) == self._epoch_at(offset)

@@ -20,6 +20,8 @@ full disk           writes of one broker fail, until it is started again with mo
 stop                one broker stops in good order and is started again
 wipe                one follower that does not vote is stopped and comes back with an empty disk
 preferred leaders   somebody asks for the preferred leaders
+reassignment        somebody moves a partition to other brokers, or cancels that
+deleted records     somebody deletes committed records from the beginning of a partition
 contested election  two voters need the third, which dies when it has voted
 ==================  ======================================================================
 """
@@ -30,9 +32,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ottla.controller.raft.messages import Message, VoteResponse
-from ottla.controller.requests import ElectLeaders
-from ottla.model.ids import BrokerId
-from ottla.simulation.conversation import AskController
+from ottla.controller.requests import ElectLeaders, Reassign, Reassignment, Request
+from ottla.model.ids import BrokerId, Offset
 from ottla.simulation.invariants import Invariants
 from ottla.simulation.network import Network
 from ottla.simulation.node import BrokerMachine, BrokerProcess
@@ -58,6 +59,8 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "stop": 2,
     "wipe": 1,
     "preferred leaders": 2,
+    "reassignment": 2,
+    "deleted records": 2,
     "contested election": 1,
 }
 
@@ -101,6 +104,8 @@ class Nemesis:
             "stop": self._stop,
             "wipe": self._wipe,
             "preferred leaders": self._preferred_leaders,
+            "reassignment": self._reassignment,
+            "deleted records": self._deleted_records,
             "contested election": self._contested_election,
         }
         self._names = list(weights)
@@ -435,16 +440,39 @@ class Nemesis:
     # --- People ---
 
     def _preferred_leaders(self) -> None:
+        self._count("elections asked for", "asks for the preferred leaders")
+        self._ask(ElectLeaders(partitions=None))
+
+    def _reassignment(self) -> None:
+        partition = self._world.random.choice(sorted(self._invariants.ledgers))
+        image = self._invariants.image.partition(partition)
+        assert image is not None, partition
+        replicas: tuple[BrokerId, ...] = ()
+        if not (image.adding_replicas or image.removing_replicas) or self._world.chance(1 / 2):
+            numbers = [machine.id for machine in self._machines]
+            count = min(len(image.replicas) - len(image.adding_replicas), len(numbers))
+            replicas = tuple(self._world.random.sample(numbers, count))
+        self._count("reassignments", f"moves {partition} to {replicas}")
+        self._ask(
+            Reassign(partitions=(Reassignment(topic_partition=partition, replicas=replicas),))
+        )
+
+    def _ask(self, request: Request) -> None:
         machine = self._one(self._running())
-        if machine is not None and machine.process is not None:
-            self._count("elections asked for", "asks for the preferred leaders")
-            request = AskController(ElectLeaders(partitions=None))
-            machine.process.run("ask", _asking(machine, request))
+        process = None if machine is None else machine.process
+        if process is not None and process.started:
+            process.run("ask", lambda: process.client.ask_once(request, lambda _result: None))
 
-
-def _asking(machine: BrokerMachine, request: AskController) -> Action:
-    def ask() -> None:
-        if machine.process is not None and machine.process.started:
-            machine.process.client.ask_once(request.request, lambda _result: None)
-
-    return ask
+    def _deleted_records(self) -> None:
+        machine = self._one(self._running())
+        process = None if machine is None else machine.process
+        if process is None or not process.started or not process.replicas:
+            return
+        replica = self._world.random.choice(list(process.replicas.values()))
+        high_watermark = None if replica.leader is None else replica.leader.served_high_watermark
+        log = replica.log
+        if high_watermark is not None and high_watermark > log.log_start_offset:
+            offset = Offset(self._world.between(log.log_start_offset, high_watermark))
+            self._count("deletions", f"deletes {replica.topic_partition} before {offset}")
+            self._invariants.ledger(replica.topic_partition).deleted(offset)
+            process.run("delete records", lambda: replica.delete_before(offset))

@@ -47,6 +47,7 @@ from ottla.simulation.conversation import (
     SESSION,
     AskController,
     AskMetadata,
+    Deleted,
     Fetch,
     Fetched,
     FollowerIdentity,
@@ -454,7 +455,7 @@ class BrokerProcess(Process):
         else:
             base.append(appended.base_offset)
 
-    def _fetch(self, request: Fetch) -> Fetched:
+    def _fetch(self, request: Fetch) -> Fetched | Deleted:
         replica = self._led(request)
         leader = replica.leader
         assert leader is not None
@@ -465,6 +466,8 @@ class BrokerProcess(Process):
             self.machine.id, request.topic_partition, leader.leader_epoch, high_watermark
         )
         log = replica.log
+        if request.offset < log.log_start_offset:
+            return Deleted(log.log_start_offset)
         records = b""
         if request.offset < high_watermark:
             read = log.read(request.offset, max_bytes=FETCH_BYTES_MAX, end_offset=high_watermark)

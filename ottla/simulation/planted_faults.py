@@ -107,54 +107,72 @@ class PlantedFault:
     profile: Profile
     found_by: frozenset[str]
     """The invariants one of which it breaks first."""
+    seeds_max: int = 10
+    """How many seeds are enough to find it, with a margin."""
+    seed_hint: int = 1
+    """One that found it when somebody looked last; try it first, to save time."""
 
 
+_SMALL: Final = Profile(
+    five_brokers=0.0, topics_max=1, replication_factors=(3,), poll_max_ms=(500, 1_000)
+)
 _ELECTIONS: Final = {"contested election": 1}
-_CHANGING_LEADERS: Final = {"lost controller": 3, "preferred leaders": 3, "slow disk": 1}
-_LATE_NEWS: Final = {"kill": 2, "slow network": 3, "slow disk": 3, "lost controller": 3}
+_CHANGING_LEADERS: Final = {"lost controller": 3, "preferred leaders": 3, "slow network": 3}
+_LATE_NEWS: Final = {"kill": 1, "slow network": 3, "lost controller": 3, "pause": 2}
 
 PLANTED_FAULTS: Final[Mapping[str, PlantedFault]] = {
     "committed-isr": PlantedFault(
         what="the high watermark waits for the committed in-sync set only",
-        profile=Profile(
+        profile=replace(
+            _SMALL,
             machinery=Machinery(leader=CountsCommittedIsrOnly),
             weights=_LATE_NEWS,
-            pause_max_ms=(5, 30),
+            interval_ms=(300, 500),
+            pause_max_ms=(20, 60),
         ),
-        found_by=frozenset({"AcknowledgedIsDurable"}),
+        found_by=frozenset({"AcknowledgedIsDurable", "LeaderCompleteness"}),
+        seeds_max=60,
     ),
     "forgotten-vote": PlantedFault(
         what="a vote is not persisted",
-        profile=Profile(
+        profile=replace(
+            _SMALL,
             machinery=Machinery(engine=ForgetsItsVote),
             weights=_ELECTIONS,
             interval_ms=(700, 1_000),
+            pause_max_ms=(1_000, 2_000),
+            duration_ms=(16_000, 16_000),
         ),
         found_by=frozenset({"ElectionSafety"}),
+        seeds_max=80,
     ),
     "truncate-to-high-watermark": PlantedFault(
         what="a follower cuts its log to the high watermark that it knows",
-        profile=Profile(machinery=Machinery(follower=TruncatesToHighWatermark)),
+        profile=replace(_SMALL, machinery=Machinery(follower=TruncatesToHighWatermark)),
         found_by=frozenset({"CommittedIsKept"}),
     ),
     "early-acknowledgement": PlantedFault(
         what="a follower acknowledges before its sync",
-        profile=Profile(machinery=Machinery(follower=AcknowledgesBeforeSync)),
+        profile=replace(_SMALL, machinery=Machinery(follower=AcknowledgesBeforeSync)),
         found_by=frozenset({"AcknowledgedIsDurable"}),
     ),
     "stale-epoch": PlantedFault(
         what="a leader takes followers of an earlier epoch for its own",
-        profile=Profile(
+        profile=replace(
+            _SMALL,
             machinery=Machinery(leader=AcceptsStaleEpochs, leader_calls=ServesStaleEpochs),
             weights=_CHANGING_LEADERS,
             interval_ms=(300, 500),
+            duration_ms=(16_000, 16_000),
         ),
-        found_by=frozenset({"EpochsOfTheFollowed"}),
+        found_by=frozenset({"EpochsOfTheFollowed", "AcknowledgedIsDurable", "CommittedIsKept"}),
+        seeds_max=60,
     ),
     "shrink-not-awaited": PlantedFault(
         what="a leader goes on without a follower before the controller has agreed",
-        profile=Profile(machinery=Machinery(leader=DoesNotWaitForShrink)),
-        found_by=frozenset({"AcknowledgedIsDurable"}),
+        profile=replace(_SMALL, machinery=Machinery(leader=DoesNotWaitForShrink)),
+        found_by=frozenset({"AcknowledgedIsDurable", "LeaderCompleteness"}),
+        seeds_max=30,
     ),
 }
 """By the names that ``ottla simulate --fault`` takes."""

@@ -249,6 +249,12 @@ class Replica:
             self.request_flush()
         return appended
 
+    def delete_before(self, offset: Offset) -> None:
+        """Delete committed records, as a client may ask the leader to."""
+        if self._leader is not None:
+            self.log.delete_records_before(offset).remove()
+            self._host.records_changed(self)
+
     def _settle(self, end_offset: Offset, acks: int, done: Acknowledge) -> None:
         if acks == ACKS_ALL:
             self._host.watcher.acknowledging(
@@ -366,7 +372,9 @@ class Replica:
 
     def _start_at(self, offset: Offset) -> following.LogTruncated:
         self._host.process.note(f"begins {self.topic_partition} at {offset}")
-        self._host.watcher.truncating(self._broker, self.topic_partition, self.log, Offset(0))
+        self._host.watcher.truncating(
+            self._broker, self.topic_partition, self.log, self.log.log_start_offset
+        )
         self.log.start_at(offset, now_ms=self._wall_ms()).remove()
         return self._was_truncated()
 

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,6 +57,12 @@ class Profile:
     duration_ms: tuple[int, int] = (8_000, 16_000)
     pause_max_ms: tuple[int, int] = (20, 400)
     """How long at most a producer waits before it sends more; drawn for each producer."""
+    poll_max_ms: tuple[int, int] = (40, 300)
+    """The same for consumers."""
+    five_brokers: float = 1 / 4
+    """How likely there are five brokers, two of which do not vote."""
+    topics_max: int = 3
+    replication_factors: Sequence[int] = (1, 2, 3, 3, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +90,7 @@ class Scenario:
         self.invariants = Invariants()
         self._profile = profile
         world = self.world
-        count = 5 if world.chance(1 / 4) else 3
+        count = 5 if world.chance(profile.five_brokers) else 3
         settings = ClusterSettings(
             voters=frozenset(map(BrokerId, range(3))),
             raft=_raft_settings(world),
@@ -111,7 +117,9 @@ class Scenario:
             interval_ms=world.between(*profile.interval_ms),
             weights=profile.weights,
         )
-        self.topics = [self._topic(number, count) for number in range(world.between(1, 3))]
+        self.topics = [
+            self._topic(number, count) for number in range(world.between(1, profile.topics_max))
+        ]
         self.producers: list[SimulatedProducer] = []
         self.consumers: list[SimulatedConsumer] = []
 
@@ -119,7 +127,7 @@ class Scenario:
 
     def _topic(self, number: int, brokers: int) -> NewTopic:
         world = self.world
-        replication_factor = world.random.choice((1, 2, 3, 3, 3))
+        replication_factor = world.random.choice(self._profile.replication_factors)
         configs = {
             MIN_INSYNC_KEY: str(world.between(1, min(2, replication_factor))),
         }
@@ -210,7 +218,7 @@ class Scenario:
                     next(numbers),
                     brokers,
                     partition=partition,
-                    pause_max_ms=world.between(40, 300),
+                    pause_max_ms=world.between(*self._profile.poll_max_ms),
                     history=self.history,
                 )
                 self.consumers.append(consumer)

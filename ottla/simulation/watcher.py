@@ -51,6 +51,9 @@ class Watcher(Protocol):
     ) -> None:
         """A leader took an input, and its effects are about to be performed."""
 
+    def dropped(self, broker: BrokerId, topic_partition: TopicPartition) -> None:
+        """A broker gives a log up: the partition is replicated elsewhere."""
+
     def appended(
         self,
         broker: BrokerId,

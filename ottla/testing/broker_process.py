@@ -12,8 +12,11 @@ the broker again.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import random
 import selectors
 import signal
 import socket
@@ -25,7 +28,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
+
+
+_PORTS: Final = range(14_000, 32_000)
 
 
 class BrokerDidNotStartError(Exception):
@@ -33,11 +39,16 @@ class BrokerDidNotStartError(Exception):
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that was free a moment ago.
+
+    It is none of those that systems give to outgoing connections, so nobody has it by chance when
+    a broker that was killed wants it back.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(errno.EADDRINUSE, f"every port of {_PORTS} is taken")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -70,6 +70,13 @@ class History:
     polled: list[Polled] = field(default_factory=list)
     acknowledged_at_s: list[float] = field(default_factory=list)
     """When acknowledgements arrived, by a clock that does not go back."""
+    acknowledged_of_s: dict[int, float] = field(default_factory=dict)
+    """By partition: when the latest of its acknowledged records was sent."""
+
+    def acknowledged(self, partition: int, *, sent_s: float, at_s: float) -> None:
+        """Note that a record was acknowledged."""
+        self.acknowledged_at_s.append(at_s)
+        self.acknowledged_of_s[partition] = max(sent_s, self.acknowledged_of_s.get(partition, 0.0))
 
     def longest_silence_s(self) -> float:
         """Return the longest time between two acknowledgements."""

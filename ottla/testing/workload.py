@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -104,13 +105,30 @@ class Workload:
             while not self.history.acknowledged_at_s or (
                 self.history.acknowledged_at_s[-1] <= after_s
             ):
-                for sender in self._senders:
-                    if sender.done():
-                        sender.result()
+                self._check_senders()
                 await asyncio.sleep(0.005)
         silence = self.history.silence_after_s(after_s)
         assert silence is not None
         return silence
+
+    async def wait_acknowledged_everywhere(self, *, after_s: float, timeout_s: float) -> float:
+        """Wait until every partition acknowledged a record sent after ``after_s``.
+
+        Returns how long after that moment it was. Raises :exc:`TimeoutError` if it never is so, and
+        names the partitions that are silent.
+        """
+        partitions = range(self._topic.partitions)
+        latest_s = self.history.acknowledged_of_s
+        deadline_s = time.monotonic() + timeout_s
+        while silent := [tp for tp in partitions if latest_s.get(tp, 0.0) <= after_s]:
+            self._check_senders()
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(
+                    f"partitions {silent} of {self._topic.name} acknowledged nothing sent in the "
+                    f"last {time.monotonic() - after_s:.1f} s"
+                )
+            await asyncio.sleep(0.005)
+        return time.monotonic() - after_s
 
     # --- Writing ---
 
@@ -125,7 +143,7 @@ class Workload:
                 value = b"p%d-%d" % (producer_number, number)
                 partition = number % (self._topic.partitions or 1)
                 handle = await producer.send(self._topic.name, value, partition=partition)
-                handle.add_done_callback(self._note_time)
+                handle.add_done_callback(partial(self._note_time, time.monotonic()))
                 handles.append((number, value, handle))
                 number += 1
                 due_s = max(due_s + self._interval_s, time.monotonic() - 1)
@@ -134,9 +152,15 @@ class Workload:
             for sent in handles:
                 self.history.sent.append(_sent(producer_number, *sent))
 
-    def _note_time(self, handle: RecordHandle) -> None:
+    def _note_time(self, sent_s: float, handle: RecordHandle) -> None:
         if handle.exception() is None:
-            self.history.acknowledged_at_s.append(time.monotonic())
+            partition = handle.topic_partition.partition
+            self.history.acknowledged(partition, sent_s=sent_s, at_s=time.monotonic())
+
+    def _check_senders(self) -> None:
+        for sender in self._senders:
+            if sender.done():
+                sender.result()
 
     # --- Reading ---
 

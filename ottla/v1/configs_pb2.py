@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.v1 import types_pb2 as ottla_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ottla/v1/configs.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"{\n\x0e\x43onfigResource\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.ottla.v1.ConfigResource.Type\x12\x0c\n\x04name\x18\x02 \x01(\t\".\n\x04Type\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\t\n\x05TOPIC\x10\x02\x12\n\n\x06\x42ROKER\x10\x04\"\x9c\x01\n\x16\x44\x65scribeConfigsRequest\x12<\n\tresources\x18\x01 \x03(\x0b\x32).ottla.v1.DescribeConfigsRequest.Resource\x1a\x44\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x0c\n\x04keys\x18\x02 \x03(\t\"\xff\x01\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12,\n\x06source\x18\x04 \x01(\x0e\x32\x1c.ottla.v1.ConfigEntry.Source\x12\x11\n\tread_only\x18\x05 \x01(\x08\x12\x11\n\tsensitive\x18\x06 \x01(\x08\x12\x15\n\rdocumentation\x18\x07 \x01(\t\"R\n\x06Source\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x10\n\x0cTOPIC_CONFIG\x10\x01\x12\x11\n\rBROKER_CONFIG\x10\x04\x12\x12\n\x0e\x44\x45\x46\x41ULT_CONFIG\x10\x05\"\xd8\x01\n\x17\x44\x65scribeConfigsResponse\x12=\n\tresources\x18\x01 \x03(\x0b\x32*.ottla.v1.DescribeConfigsResponse.Resource\x1a~\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error\x12&\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x15.ottla.v1.ConfigEntry\"\xfc\x02\n\x13\x41lterConfigsRequest\x12\x39\n\tresources\x18\x01 \x03(\x0b\x32&.ottla.v1.AlterConfigsRequest.Resource\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x1a\xa3\x01\n\x06\x43hange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x41\n\toperation\x18\x02 \x01(\x0e\x32..ottla.v1.AlterConfigsRequest.Change.Operation\x12\r\n\x05value\x18\x03 \x01(\t\":\n\tOperation\x12\x07\n\x03SET\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01\x12\n\n\x06\x41PPEND\x10\x02\x12\x0c\n\x08SUBTRACT\x10\x03\x1am\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x35\n\x07\x63hanges\x18\x02 \x03(\x0b\x32$.ottla.v1.AlterConfigsRequest.Change\"\xaa\x01\n\x14\x41lterConfigsResponse\x12:\n\tresources\x18\x01 \x03(\x0b\x32\'.ottla.v1.AlterConfigsResponse.Resource\x1aV\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error2\xb0\x01\n\x07\x43onfigs\x12V\n\x0f\x44\x65scribeConfigs\x12 .ottla.v1.DescribeConfigsRequest\x1a!.ottla.v1.DescribeConfigsResponse\x12M\n\x0c\x41lterConfigs\x12\x1d.ottla.v1.AlterConfigsRequest\x1a\x1e.ottla.v1.AlterConfigsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16ottla/v1/configs.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"{\n\x0e\x43onfigResource\x12+\n\x04type\x18\x01 \x01(\x0e\x32\x1d.ottla.v1.ConfigResource.Type\x12\x0c\n\x04name\x18\x02 \x01(\t\".\n\x04Type\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\t\n\x05TOPIC\x10\x02\x12\n\n\x06\x42ROKER\x10\x04\"\x9c\x01\n\x16\x44\x65scribeConfigsRequest\x12<\n\tresources\x18\x01 \x03(\x0b\x32).ottla.v1.DescribeConfigsRequest.Resource\x1a\x44\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x0c\n\x04keys\x18\x02 \x03(\t\"\xcd\x02\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12,\n\x06source\x18\x04 \x01(\x0e\x32\x1c.ottla.v1.ConfigEntry.Source\x12\x11\n\tread_only\x18\x05 \x01(\x08\x12\x11\n\tsensitive\x18\x06 \x01(\x08\x12\x15\n\rdocumentation\x18\x07 \x01(\t\"\x9f\x01\n\x06Source\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x18\n\x14\x44YNAMIC_TOPIC_CONFIG\x10\x01\x12\x19\n\x15\x44YNAMIC_BROKER_CONFIG\x10\x02\x12!\n\x1d\x44YNAMIC_DEFAULT_BROKER_CONFIG\x10\x03\x12\x18\n\x14STATIC_BROKER_CONFIG\x10\x04\x12\x12\n\x0e\x44\x45\x46\x41ULT_CONFIG\x10\x05\"\xd8\x01\n\x17\x44\x65scribeConfigsResponse\x12=\n\tresources\x18\x01 \x03(\x0b\x32*.ottla.v1.DescribeConfigsResponse.Resource\x1a~\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error\x12&\n\x07\x65ntries\x18\x03 \x03(\x0b\x32\x15.ottla.v1.ConfigEntry\"\xfc\x02\n\x13\x41lterConfigsRequest\x12\x39\n\tresources\x18\x01 \x03(\x0b\x32&.ottla.v1.AlterConfigsRequest.Resource\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x1a\xa3\x01\n\x06\x43hange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x41\n\toperation\x18\x02 \x01(\x0e\x32..ottla.v1.AlterConfigsRequest.Change.Operation\x12\r\n\x05value\x18\x03 \x01(\t\":\n\tOperation\x12\x07\n\x03SET\x10\x00\x12\n\n\x06\x44\x45LETE\x10\x01\x12\n\n\x06\x41PPEND\x10\x02\x12\x0c\n\x08SUBTRACT\x10\x03\x1am\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x35\n\x07\x63hanges\x18\x02 \x03(\x0b\x32$.ottla.v1.AlterConfigsRequest.Change\"\xaa\x01\n\x14\x41lterConfigsResponse\x12:\n\tresources\x18\x01 \x03(\x0b\x32\'.ottla.v1.AlterConfigsResponse.Resource\x1aV\n\x08Resource\x12*\n\x08resource\x18\x01 \x01(\x0b\x32\x18.ottla.v1.ConfigResource\x12\x1e\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x0f.ottla.v1.Error2\xb0\x01\n\x07\x43onfigs\x12V\n\x0f\x44\x65scribeConfigs\x12 .ottla.v1.DescribeConfigsRequest\x1a!.ottla.v1.DescribeConfigsResponse\x12M\n\x0c\x41lterConfigs\x12\x1d.ottla.v1.AlterConfigsRequest\x1a\x1e.ottla.v1.AlterConfigsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,25 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBECONFIGSREQUEST_RESOURCE']._serialized_start=272
   _globals['_DESCRIBECONFIGSREQUEST_RESOURCE']._serialized_end=340
   _globals['_CONFIGENTRY']._serialized_start=343
-  _globals['_CONFIGENTRY']._serialized_end=598
-  _globals['_CONFIGENTRY_SOURCE']._serialized_start=516
-  _globals['_CONFIGENTRY_SOURCE']._serialized_end=598
-  _globals['_DESCRIBECONFIGSRESPONSE']._serialized_start=601
-  _globals['_DESCRIBECONFIGSRESPONSE']._serialized_end=817
-  _globals['_DESCRIBECONFIGSRESPONSE_RESOURCE']._serialized_start=691
-  _globals['_DESCRIBECONFIGSRESPONSE_RESOURCE']._serialized_end=817
-  _globals['_ALTERCONFIGSREQUEST']._serialized_start=820
-  _globals['_ALTERCONFIGSREQUEST']._serialized_end=1200
-  _globals['_ALTERCONFIGSREQUEST_CHANGE']._serialized_start=926
-  _globals['_ALTERCONFIGSREQUEST_CHANGE']._serialized_end=1089
-  _globals['_ALTERCONFIGSREQUEST_CHANGE_OPERATION']._serialized_start=1031
-  _globals['_ALTERCONFIGSREQUEST_CHANGE_OPERATION']._serialized_end=1089
-  _globals['_ALTERCONFIGSREQUEST_RESOURCE']._serialized_start=1091
-  _globals['_ALTERCONFIGSREQUEST_RESOURCE']._serialized_end=1200
-  _globals['_ALTERCONFIGSRESPONSE']._serialized_start=1203
-  _globals['_ALTERCONFIGSRESPONSE']._serialized_end=1373
-  _globals['_ALTERCONFIGSRESPONSE_RESOURCE']._serialized_start=691
-  _globals['_ALTERCONFIGSRESPONSE_RESOURCE']._serialized_end=777
-  _globals['_CONFIGS']._serialized_start=1376
-  _globals['_CONFIGS']._serialized_end=1552
+  _globals['_CONFIGENTRY']._serialized_end=676
+  _globals['_CONFIGENTRY_SOURCE']._serialized_start=517
+  _globals['_CONFIGENTRY_SOURCE']._serialized_end=676
+  _globals['_DESCRIBECONFIGSRESPONSE']._serialized_start=679
+  _globals['_DESCRIBECONFIGSRESPONSE']._serialized_end=895
+  _globals['_DESCRIBECONFIGSRESPONSE_RESOURCE']._serialized_start=769
+  _globals['_DESCRIBECONFIGSRESPONSE_RESOURCE']._serialized_end=895
+  _globals['_ALTERCONFIGSREQUEST']._serialized_start=898
+  _globals['_ALTERCONFIGSREQUEST']._serialized_end=1278
+  _globals['_ALTERCONFIGSREQUEST_CHANGE']._serialized_start=1004
+  _globals['_ALTERCONFIGSREQUEST_CHANGE']._serialized_end=1167
+  _globals['_ALTERCONFIGSREQUEST_CHANGE_OPERATION']._serialized_start=1109
+  _globals['_ALTERCONFIGSREQUEST_CHANGE_OPERATION']._serialized_end=1167
+  _globals['_ALTERCONFIGSREQUEST_RESOURCE']._serialized_start=1169
+  _globals['_ALTERCONFIGSREQUEST_RESOURCE']._serialized_end=1278
+  _globals['_ALTERCONFIGSRESPONSE']._serialized_start=1281
+  _globals['_ALTERCONFIGSRESPONSE']._serialized_end=1451
+  _globals['_ALTERCONFIGSRESPONSE_RESOURCE']._serialized_start=769
+  _globals['_ALTERCONFIGSRESPONSE_RESOURCE']._serialized_end=855
+  _globals['_CONFIGS']._serialized_start=1454
+  _globals['_CONFIGS']._serialized_end=1630
 # @@protoc_insertion_point(module_scope)

@@ -42,12 +42,16 @@ class ConfigEntry(_message.Message):
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSPECIFIED: _ClassVar[ConfigEntry.Source]
-        TOPIC_CONFIG: _ClassVar[ConfigEntry.Source]
-        BROKER_CONFIG: _ClassVar[ConfigEntry.Source]
+        DYNAMIC_TOPIC_CONFIG: _ClassVar[ConfigEntry.Source]
+        DYNAMIC_BROKER_CONFIG: _ClassVar[ConfigEntry.Source]
+        DYNAMIC_DEFAULT_BROKER_CONFIG: _ClassVar[ConfigEntry.Source]
+        STATIC_BROKER_CONFIG: _ClassVar[ConfigEntry.Source]
         DEFAULT_CONFIG: _ClassVar[ConfigEntry.Source]
     UNSPECIFIED: ConfigEntry.Source
-    TOPIC_CONFIG: ConfigEntry.Source
-    BROKER_CONFIG: ConfigEntry.Source
+    DYNAMIC_TOPIC_CONFIG: ConfigEntry.Source
+    DYNAMIC_BROKER_CONFIG: ConfigEntry.Source
+    DYNAMIC_DEFAULT_BROKER_CONFIG: ConfigEntry.Source
+    STATIC_BROKER_CONFIG: ConfigEntry.Source
     DEFAULT_CONFIG: ConfigEntry.Source
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]

@@ -52,7 +52,8 @@ class ConfigsServicer:
     """
 
     def DescribeConfigs(self, request, context):
-        """Every setting of each resource with its value, its default and where the value comes from.
+        """Every setting of each resource with its value, its default and where the value comes from. A
+        broker describes itself; of the default of all brokers, every one describes what is set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,7 +61,8 @@ class ConfigsServicer:
 
     def AlterConfigs(self, request, context):
         """Change some settings and leave the others. All changes of one resource are made, or none.
-        Topic settings only; a broker's settings are in its file, environment and flags.
+        Of a broker, those settings can be changed that are not read only; the others are in its file,
+        environment and flags.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,10 +34,13 @@ class ConfigsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigsAsyncStub: ...
     DescribeConfigs: _grpc.UnaryUnaryMultiCallable[_configs_pb2.DescribeConfigsRequest, _configs_pb2.DescribeConfigsResponse]
-    """Every setting of each resource with its value, its default and where the value comes from."""
+    """Every setting of each resource with its value, its default and where the value comes from. A
+    broker describes itself; of the default of all brokers, every one describes what is set.
+    """
     AlterConfigs: _grpc.UnaryUnaryMultiCallable[_configs_pb2.AlterConfigsRequest, _configs_pb2.AlterConfigsResponse]
     """Change some settings and leave the others. All changes of one resource are made, or none.
-    Topic settings only; a broker's settings are in its file, environment and flags.
+    Of a broker, those settings can be changed that are not read only; the others are in its file,
+    environment and flags.
     """
 
 @_typing.type_check_only
@@ -46,10 +49,13 @@ class ConfigsAsyncStub(ConfigsStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DescribeConfigs: _aio.UnaryUnaryMultiCallable[_configs_pb2.DescribeConfigsRequest, _configs_pb2.DescribeConfigsResponse]  # type: ignore[assignment]
-    """Every setting of each resource with its value, its default and where the value comes from."""
+    """Every setting of each resource with its value, its default and where the value comes from. A
+    broker describes itself; of the default of all brokers, every one describes what is set.
+    """
     AlterConfigs: _aio.UnaryUnaryMultiCallable[_configs_pb2.AlterConfigsRequest, _configs_pb2.AlterConfigsResponse]  # type: ignore[assignment]
     """Change some settings and leave the others. All changes of one resource are made, or none.
-    Topic settings only; a broker's settings are in its file, environment and flags.
+    Of a broker, those settings can be changed that are not read only; the others are in its file,
+    environment and flags.
     """
 
 class ConfigsServicer(metaclass=_abc_1.ABCMeta):
@@ -61,7 +67,9 @@ class ConfigsServicer(metaclass=_abc_1.ABCMeta):
         request: _configs_pb2.DescribeConfigsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_configs_pb2.DescribeConfigsResponse, _abc.Awaitable[_configs_pb2.DescribeConfigsResponse]]:
-        """Every setting of each resource with its value, its default and where the value comes from."""
+        """Every setting of each resource with its value, its default and where the value comes from. A
+        broker describes itself; of the default of all brokers, every one describes what is set.
+        """
 
     @_abc_1.abstractmethod
     def AlterConfigs(
@@ -70,7 +78,8 @@ class ConfigsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_configs_pb2.AlterConfigsResponse, _abc.Awaitable[_configs_pb2.AlterConfigsResponse]]:
         """Change some settings and leave the others. All changes of one resource are made, or none.
-        Topic settings only; a broker's settings are in its file, environment and flags.
+        Of a broker, those settings can be changed that are not read only; the others are in its file,
+        environment and flags.
         """
 
 def add_ConfigsServicer_to_server(servicer: ConfigsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

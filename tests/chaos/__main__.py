@@ -11,12 +11,14 @@ import asyncio
 import random
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.cluster import NotHealedError
+from ottla.model.errors import OttlaError
+from tests.chaos.cluster import FaultyCluster, NotHealedError
 from tests.chaos.containers import container_cluster, engine
-from tests.chaos.processes import process_cluster
-from tests.chaos.rounds import run_rounds
+from tests.chaos.processes import PROCESS_FAULTS, process_cluster
+from tests.chaos.rounds import FAULTS, Fault, run_rounds
 
 
 def main() -> int:
@@ -33,11 +35,7 @@ def main() -> int:
         return 1
     where = "processes" if client is None else "containers"
     print(f"chaos: {options.rounds} rounds on three {where}, --seed {seed}", flush=True)
-    try:
-        clean = asyncio.run(_run(client, options.rounds, seed))
-    except (NotHealedError, TimeoutError) as error:
-        print(f"chaos: {type(error).__name__}: {error}")
-        return 1
+    clean = asyncio.run(_run(client, options.rounds, seed))
     print("every record accounted for" if clean else "THE ACCOUNT IS NOT CLEAN")
     return 0 if clean else 1
 
@@ -45,10 +43,23 @@ def main() -> int:
 async def _run(client: object, rounds: int, seed: int) -> bool:
     if client is not None:
         with container_cluster(client) as containers:
-            return (await run_rounds(containers, rounds=rounds, seed=seed)).is_clean
+            return await _account(containers, FAULTS, rounds, seed)
     with tempfile.TemporaryDirectory(prefix="ottla-chaos-") as directory:
         async with process_cluster(Path(directory)) as processes:
-            return (await run_rounds(processes, rounds=rounds, seed=seed)).is_clean
+            return await _account(processes, PROCESS_FAULTS, rounds, seed)
+
+
+async def _account(cluster: FaultyCluster, kinds: Sequence[Fault], rounds: int, seed: int) -> bool:
+    try:
+        findings = await run_rounds(cluster, kinds=kinds, rounds=rounds, seed=seed)
+        clean = findings.is_clean
+    except (NotHealedError, TimeoutError, OttlaError) as error:
+        print(f"chaos: {type(error).__name__}: {error}")
+        clean = False
+    if not clean:
+        for broker_id in cluster.broker_ids:
+            print(f"--- what broker {broker_id} said last\n{cluster.logs(broker_id)}")
+    return clean
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ class FaultyCluster(Protocol):
     def broker_ids(self) -> Collection[int]:
         """All brokers, running or not."""
 
+    def logs(self, broker_id: int) -> str:
+        """Return what a broker wrote last."""
+
     async def kill(self, broker_id: int) -> None:
         """``kill -9``."""
 

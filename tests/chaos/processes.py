@@ -7,15 +7,20 @@ one broker to another can be cut, in either direction, without touching clients.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from ottla.testing.broker_process import BrokerProcess, free_port
 from ottla.testing.link_proxy import LinkProxy
+from tests.chaos.cluster import FaultyCluster
+from tests.chaos.rounds import FAULTS, Fault
 
 BROKERS: Final = 3
+
+LOG_LINES: Final = 40
+"""Of each broker, where a run has failed."""
 
 
 class ProcessCluster:
@@ -37,6 +42,10 @@ class ProcessCluster:
     def broker_ids(self) -> Collection[int]:
         """All brokers."""
         return range(len(self.brokers))
+
+    def logs(self, broker_id: int) -> str:
+        """Return what a broker wrote last."""
+        return "\n".join(self.brokers[broker_id].stderr().splitlines()[-LOG_LINES:])
 
     async def kill(self, broker_id: int) -> None:
         """``kill -9``."""
@@ -79,6 +88,22 @@ class ProcessCluster:
                 link.heal()
 
 
+def _one_way(*, deaf: bool) -> Callable[[FaultyCluster, int], Awaitable[None]]:
+    async def begin(cluster: FaultyCluster, broker_id: int) -> None:
+        assert isinstance(cluster, ProcessCluster)
+        await cluster.isolate_one_way(broker_id, deaf=deaf)
+
+    return begin
+
+
+PROCESS_FAULTS: Final = (
+    *FAULTS,
+    Fault("deaf", 1, _one_way(deaf=True), lambda c, b: c.reconnect(b), (1, 6)),
+    Fault("mute", 1, _one_way(deaf=False), lambda c, b: c.reconnect(b), (1, 6)),
+)
+"""Proxies can do to a link what networks of containers cannot."""
+
+
 @asynccontextmanager
 async def process_cluster(
     directory: Path, *, settings: Sequence[str] = ()
@@ -103,6 +128,7 @@ async def process_cluster(
                 BrokerProcess(
                     data_directory=directory,
                     grpc_port=port,
+                    subcommand=("broker",),
                     arguments=[part for setting in given for part in ("--set", setting)],
                 )
             )

@@ -11,7 +11,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -52,6 +52,7 @@ async def run_rounds(
     *,
     rounds: int,
     seed: int,
+    kinds: Sequence[Fault] = FAULTS,
     out: TextIO = sys.stdout,
     records_per_second: int = 300,
 ) -> Findings:
@@ -63,7 +64,8 @@ async def run_rounds(
     """
     draw = random.Random(seed)
     # Every fault once, in random order, before any comes again.
-    faults = [fault for _ in range(-(-rounds // len(FAULTS))) for fault in draw.sample(FAULTS, 6)]
+    rows = range(-(-rounds // len(kinds)))
+    faults = [fault for _ in rows for fault in draw.sample(kinds, len(kinds))]
     async with Workload(
         cluster.bootstrap,
         topic=TOPIC,
@@ -85,7 +87,9 @@ async def run_rounds(
 async def _round(
     cluster: FaultyCluster, workload: Workload, fault: Fault, draw: random.Random
 ) -> str:
-    await workload.wait_acknowledged(after_s=time.monotonic(), timeout_s=ACKNOWLEDGED_TIMEOUT_S)
+    await workload.wait_acknowledged_everywhere(
+        after_s=time.monotonic(), timeout_s=ACKNOWLEDGED_TIMEOUT_S
+    )
     controller = await controller_of(cluster.bootstrap)
     leader = await leader_of(cluster.bootstrap, TOPIC, draw.randrange(4))
     # A controller or a leader is more interesting than a mere follower.
@@ -98,14 +102,14 @@ async def _round(
     begun_s = time.monotonic()
     silence_s = None
     if fault.writes_go_on:
-        silence_s = await workload.wait_acknowledged(
+        silence_s = await workload.wait_acknowledged_everywhere(
             after_s=begun_s, timeout_s=ACKNOWLEDGED_TIMEOUT_S
         )
     await asyncio.sleep(max(0.0, began_s + lasts_s - time.monotonic()))
     await asyncio.gather(*(fault.end(cluster, victim) for victim in victims))
     ended_s = time.monotonic()
     if silence_s is None:
-        silence_s = await workload.wait_acknowledged(
+        silence_s = await workload.wait_acknowledged_everywhere(
             after_s=ended_s, timeout_s=ACKNOWLEDGED_TIMEOUT_S
         )
     role = " (controller)" if controller in victims else ""

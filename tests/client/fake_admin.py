@@ -134,7 +134,7 @@ class FakeConfigsService(configs_pb2_grpc.ConfigsServicer):
                         key=key,
                         value=value,
                         default_value="604800000",
-                        source="TOPIC_CONFIG" if key in values else "DEFAULT_CONFIG",
+                        source="DYNAMIC_TOPIC_CONFIG" if key in values else "DEFAULT_CONFIG",
                         documentation="How long.",
                     )
         return response

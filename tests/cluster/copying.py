@@ -65,6 +65,7 @@ class Pipe:
 
     def cancel(self) -> None:
         self.serving.cancel()
+        self._answered.put_nowait(None)
 
 
 class CopyingWorld(World):

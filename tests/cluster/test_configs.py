@@ -1,4 +1,4 @@
-"""Settings are described with their sources, and changed by topic, as ``configs.proto`` says."""
+"""Settings are described with their sources, and changed, as ``configs.proto`` says."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ async def test_key_that_does_not_exist_is_left_out(world: World) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "source"),
     [
-        ("segment.ms", "1000", ConfigSource.TOPIC_CONFIG),
-        ("retention.ms", "7000", ConfigSource.BROKER_CONFIG),
+        ("segment.ms", "1000", ConfigSource.DYNAMIC_TOPIC_CONFIG),
+        ("retention.ms", "7000", ConfigSource.STATIC_BROKER_CONFIG),
         ("retention.bytes", "-1", ConfigSource.DEFAULT_CONFIG),
     ],
 )
@@ -107,7 +107,7 @@ async def test_topics_own_value_outranks_the_brokers(world: World) -> None:
 
     entry = world.entries(WEB)["retention.ms"]
 
-    assert (entry.value, entry.source) == ("5", ConfigSource.TOPIC_CONFIG)
+    assert (entry.value, entry.source) == ("5", ConfigSource.DYNAMIC_TOPIC_CONFIG)
 
 
 async def test_default_is_told_whatever_the_value(world: World) -> None:
@@ -129,7 +129,7 @@ async def test_broker_is_described_with_every_setting(world: World) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "source"),
     [
-        ("log.retention.ms", "7000", ConfigSource.BROKER_CONFIG),
+        ("log.retention.ms", "7000", ConfigSource.STATIC_BROKER_CONFIG),
         ("num.partitions", "1", ConfigSource.DEFAULT_CONFIG),
     ],
 )
@@ -141,8 +141,76 @@ async def test_value_of_a_broker_is_its_own_or_the_default(
     assert (entry.value, entry.source) == (value, source)
 
 
-async def test_settings_of_a_broker_cannot_be_changed(world: World) -> None:
-    assert all(entry.read_only for entry in world.entries(broker("1")).values())
+async def test_of_a_broker_only_what_others_may_change_is_not_read_only(world: World) -> None:
+    changeable = {k for k, entry in world.entries(broker("1")).items() if not entry.read_only}
+
+    assert changeable == {setting.key for setting in SETTINGS.values() if setting.dynamic}
+    assert "log.retention.ms" in changeable
+    assert "node.id" not in changeable
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("", ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG),
+        ("1", ConfigSource.DYNAMIC_BROKER_CONFIG),
+    ],
+)
+async def test_changed_setting_of_brokers_is_the_topics_default(
+    world: World, name: str, source: ConfigSource
+) -> None:
+    assert await world.alter_all((broker(name), [setting("log.retention.ms", "9")])) == ["NONE"]
+
+    of_topic, of_broker = (
+        world.entries(WEB)["retention.ms"],
+        world.entries(broker("1"))["log.retention.ms"],
+    )
+    assert (of_topic.value, of_topic.source) == ("9", source)
+    assert (of_broker.value, of_broker.source) == ("9", source)
+
+
+async def test_brokers_own_change_outranks_that_of_all(world: World) -> None:
+    await world.alter_all(
+        (broker(""), [setting("log.retention.ms", "9")]),
+        (broker("1"), [setting("log.retention.ms", "8")]),
+    )
+
+    entry = world.entries(WEB)["retention.ms"]
+    assert (entry.value, entry.source) == ("8", ConfigSource.DYNAMIC_BROKER_CONFIG)
+
+
+async def test_change_taken_back_leaves_what_the_broker_was_started_with(world: World) -> None:
+    await world.alter_all((broker(""), [setting("log.retention.ms", "9")]))
+
+    deletion = ConfigChange(key="log.retention.ms", operation=ConfigOperation.DELETE)
+    await world.alter_all((broker(""), [deletion]))
+
+    entry = world.entries(WEB)["retention.ms"]
+    assert (entry.value, entry.source) == ("7000", ConfigSource.STATIC_BROKER_CONFIG)
+
+
+async def test_default_of_all_brokers_is_described_by_what_is_set_there(world: World) -> None:
+    await world.alter_all((broker(""), [setting("log.segment.bytes", "2000000")]))
+
+    (entry,) = world.entries(broker("")).values()
+
+    assert (entry.key, entry.value) == ("log.segment.bytes", "2000000")
+    assert entry.source is ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "error"),
+    [
+        ("1", "node.id", "INVALID_CONFIG"),
+        ("1", "min.insync.replicas", "INVALID_CONFIG"),
+        ("7", "log.retention.ms", "BROKER_ID_NOT_REGISTERED"),
+        ("one", "log.retention.ms", "INVALID_REQUEST"),
+    ],
+)
+async def test_change_of_brokers_that_cannot_be_is_refused(
+    world: World, name: str, key: str, error: str
+) -> None:
+    assert await world.alter_all((broker(name), [setting(key, "2")])) == [error]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +219,6 @@ async def test_settings_of_a_broker_cannot_be_changed(world: World) -> None:
         (topic("no"), "UNKNOWN_TOPIC_OR_PARTITION"),
         (topic(""), "UNKNOWN_TOPIC_OR_PARTITION"),
         (broker("2"), "RESOURCE_NOT_FOUND"),
-        (broker(""), "RESOURCE_NOT_FOUND"),
         (broker("01"), "RESOURCE_NOT_FOUND"),
     ],
 )
@@ -245,18 +312,9 @@ async def test_resource_that_is_refused_does_not_disturb_the_others(world: World
         (topic("no"), change), (WEB, change), (broker("1"), change), (topic("other"), change)
     )
 
-    assert answers == ["UNKNOWN_TOPIC_OR_PARTITION", "NONE", "INVALID_REQUEST", "NONE"]
+    assert answers == ["UNKNOWN_TOPIC_OR_PARTITION", "NONE", "INVALID_CONFIG", "NONE"]
     assert world.own() == OWN | {"retention.ms": "5"}
     assert world.own("other") == {"retention.ms": "5"}
-
-
-async def test_settings_of_brokers_alone_do_not_trouble_the_controller(world: World) -> None:
-    before = world.plane.quorum.barriers
-
-    assert await world.alter_all((broker("1"), [setting("log.retention.ms", "5")])) == [
-        "INVALID_REQUEST"
-    ]
-    assert world.plane.quorum.barriers == before
 
 
 async def test_topic_that_a_request_has_twice_is_refused_both_times(world: World) -> None:

@@ -11,12 +11,16 @@ import pytest
 from ottla.cluster.raft_driver import Proposed
 from ottla.controller import records
 from ottla.controller.decisions import STEP_BYTES_MAX, Decision, decided, step_bytes
-from ottla.controller.raft.consensus import Outcome
+from ottla.controller.raft.consensus import Outcome, Role, RoleChanged
 from ottla.controller.requests import Asks
 from ottla.controller.state_machine import MetadataStateMachine
-from ottla.model.errors import NotControllerError, RequestTimedOutError
+from ottla.model.errors import (
+    NotControllerError,
+    RequestTimedOutError,
+    ThrottlingQuotaExceededError,
+)
 from ottla.model.ids import BrokerId, PartitionEpoch
-from tests.cluster.control_plane import TIMEOUT_MS, control_plane, create
+from tests.cluster.control_plane import ME, TIMEOUT_MS, control_plane, create
 from tests.cluster.controllers import CLUSTER, Cluster, eventually, with_cluster
 from tests.cluster.virtual_time import let_pass
 
@@ -44,6 +48,16 @@ def test_identity_that_could_not_be_given_is_given_later() -> None:
         await eventually(lambda: cluster[2].image.cluster_id == CLUSTER)
 
     with_cluster(scenario, cluster_id="")
+
+
+async def test_quorum_with_too_much_to_do_is_asked_again() -> None:
+    async with control_plane() as plane:
+        plane.quorum.failures = [ThrottlingQuotaExceededError("too much is waiting")]
+
+        plane.driver.role_changed(RoleChanged(Role.LEADER, 2, ME))
+        await asyncio.wait_for(plane.driver.wait_active(), 10)
+
+        assert plane.image.controller_epoch == 2
 
 
 def test_next_controller_keeps_the_identity() -> None:

@@ -22,6 +22,7 @@ from ottla.model.errors import (
     UnknownTopicIdError,
 )
 from ottla.model.ids import BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch
+from ottla.model.limits import REQUEST_BYTES_MAX
 from ottla.record.batch import split_batches
 from ottla.storage.format import segment_file
 from ottla.v1.replication_pb2 import FollowRequest
@@ -366,6 +367,67 @@ async def test_no_more_is_sent_than_the_follower_has_room_for(leading: Leading) 
     assert CREDIT_BYTES <= sent < 2 * CREDIT_BYTES + 200_000
     follower.say(credit_bytes=4 * CREDIT_BYTES)
     await follower.has(40)
+
+
+async def test_messages_are_filled_with_batches_larger_than_a_turn(leading: Leading) -> None:
+    await leading.put_orders(partitions=20)
+    follower = await following(leading, *range(20))
+    follower.say(credit_bytes=64 << 20)
+    follower.reads.clear()
+    append(leading)
+    await turns()
+    for number in range(20):
+        append(leading, bytes(100_000), number=number)
+
+    follower.reads.set()
+
+    await follower.has(1, 19)
+    assert len(follower.messages) <= 1 + 3
+
+
+async def test_large_batches_of_a_follower_that_catches_up_are_not_put_off_for_ever(
+    leading: Leading,
+) -> None:
+    append(leading, bytes(900_000))
+    follower = await following(leading, 1)
+    follower.reads.clear()
+    follower.begin(0, catching_up=True)
+    follower.say(credit_bytes=64 << 20)
+    for _ in range(60):
+        append(leading, bytes(100_000), number=1)
+    await turns()
+
+    follower.reads.set()
+
+    await follower.has(60, 1)
+    assert first_message_of(follower, 0) <= 2
+
+
+async def test_batch_read_from_the_disk_is_no_addition_to_a_full_message(
+    leading: Leading,
+) -> None:
+    await leading.put_orders(max_message_bytes="8000000")
+    append(leading, bytes(7_500_000))
+    await leading.flushed()
+    leading.disk.make_cold(segment_file(DIRECTORY / "orders-0", 0, ".log"))
+    busy = BusyReaders(leading.readers)
+    follower = leading.follower()
+    follower.begin(0, 1)
+    follower.say(credit_bytes=64 << 20)
+    await turns()
+    follower.reads.clear()
+    append(leading, bytes(800_000), number=1)
+    await turns()
+    append(leading, bytes(800_000), number=1)
+    busy.end()
+    await until(leading.readers._work_queue.empty)
+    await turns()
+
+    follower.reads.set()
+
+    await follower.has(1, 0)
+    await follower.has(2, 1)
+    assert all(message.ByteSize() < REQUEST_BYTES_MAX for message in follower.messages)
 
 
 async def test_batch_larger_than_a_message_is_sent_all_the_same(leading: Leading) -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from ottla.cluster.membership import FAREWELL_TIMEOUT_MS
+from ottla.cluster.membership import FAREWELL_TIMEOUT_MS, Membership
+from ottla.cluster.metadata_cache import MetadataCache
 from ottla.controller.requests import CreateTopics, NewTopic
 from ottla.model.ids import BrokerId, TopicPartition
-from tests.cluster.controllers import LONG_MS, Cluster, eventually, propose_isr, with_cluster
+from tests.cluster.controllers import (
+    LONG_MS,
+    Cluster,
+    eventually,
+    propose_isr,
+    registration,
+    with_cluster,
+)
 from tests.cluster.virtual_time import let_pass, now_ms
 
 
@@ -28,6 +36,32 @@ def test_registration_and_unfencing_are_known_here_when_they_are_done() -> None:
         await cluster[1].join()
 
         assert cluster[1].image.brokers[BrokerId(1)].fenced is False
+
+    with_cluster(scenario)
+
+
+def test_broker_registers_before_it_carries_anything_out_and_serves_after() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        cluster.elect(0, term=1)
+        node = cluster[1]
+        carried_out = MetadataCache(node.image)
+        membership = Membership(
+            broker_id=node.broker_id,
+            controller=node.client,
+            applied=node.metadata,
+            metadata=carried_out,
+            clock=node.clock,
+        )
+        await membership.register(registration(1), timeout_ms=LONG_MS)
+        unfencing = asyncio.create_task(membership.unfence(timeout_ms=LONG_MS))
+        await let_pass(500)
+        waited = cluster[0].fenced == {1}
+
+        carried_out.publish(node.image)
+        await unfencing
+
+        assert waited
+        assert cluster[0].fenced == set()
 
     with_cluster(scenario)
 

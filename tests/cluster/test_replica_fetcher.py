@@ -133,6 +133,8 @@ async def test_who_is_elected_while_its_log_is_cut_leads_with_what_is_left(pair:
     await electing
 
     assert cut.is_leader
+    pair.two.connected.set()
+    await pair.one.appended(batch(b"kept"), name="orders")
     await pair.copied()
     assert b"lost" not in pair.records(pair.one)
 

@@ -15,7 +15,7 @@ from ottla.model.errors import (
     StorageError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import NO_BROKER, TopicId, TopicPartition
+from ottla.model.ids import NO_BROKER, BrokerId, TopicId, TopicPartition
 from ottla.model.image import TopicImage
 from ottla.storage.uuid_text import uuid_to_text
 from tests.cluster.world import (
@@ -124,6 +124,52 @@ async def test_altered_write_caching_commits_what_waits_for_the_disk(world: Worl
     await world.alter_topic("web", write_caching="true")
 
     assert pending.results() is not None
+
+
+@pytest.mark.parametrize("owner", [None, ME])
+async def test_altered_default_of_brokers_reaches_the_log(
+    world: World, owner: BrokerId | None
+) -> None:
+    await world.publish(broker_configs={owner: {"log.retention.ms": "5"}})
+
+    assert world.partition().log.config.retention_ms == 5
+
+
+async def test_altered_default_of_another_broker_concerns_nobody_here(world: World) -> None:
+    before = world.partition().settings
+
+    await world.publish(broker_configs={OTHER: {"log.retention.ms": "5"}})
+
+    assert world.partition().settings is before
+
+
+async def test_altered_default_of_all_brokers_decides_how_many_must_be_in_sync(
+    world: World,
+) -> None:
+    await world.change_partition("web", 0, replicas=(ME, OTHER), in_sync_replicas=(ME,))
+    before = world.partition().leader.is_under_min_insync
+
+    await world.publish(broker_configs={None: {"min.insync.replicas": "2"}})
+
+    assert not before
+    assert world.partition().leader.is_under_min_insync
+
+
+async def test_default_taken_back_leaves_what_the_broker_was_started_with(world: World) -> None:
+    before = world.partition().log.config.retention_ms
+    await world.publish(broker_configs={None: {"log.retention.ms": "5"}})
+
+    await world.publish(broker_configs={})
+
+    assert world.partition().log.config.retention_ms == before
+
+
+async def test_topics_own_setting_outranks_the_altered_default(world: World) -> None:
+    await world.alter_topic("web", retention_ms="7")
+
+    await world.publish(broker_configs={None: {"log.retention.ms": "5"}})
+
+    assert world.partition().log.config.retention_ms == 7
 
 
 async def test_image_that_concerns_no_partition_is_shown_at_once(world: World) -> None:

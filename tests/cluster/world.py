@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -195,8 +194,10 @@ class World:
                 copier=self.make_copier(),
             ),
             metadata=self.metadata,
-            settings_of=partial(
-                PartitionSettings.of, broker_configs={}, producer_id_expiration_ms=86_400_000
+            settings_of=lambda topic_configs, image: PartitionSettings.of(
+                topic_configs,
+                broker_configs=image.settings_of_broker(broker_id, {}),
+                producer_id_expiration_ms=86_400_000,
             ),
             instruments=self.counted,
             log_thread=self.log_thread,

@@ -43,6 +43,16 @@ async def alter(
     return response.resources[0].error
 
 
+async def alter_brokers(broker: RunningBroker, name: str, key: str, value: str) -> Error:
+    resource = configs_pb2.ConfigResource(type=BROKER, name=name)
+    change = Alter.Change(key=key, value=value)
+    response = await broker.configs.AlterConfigs(
+        Alter(resources=[Alter.Resource(resource=resource, changes=[change])])
+    )
+    error: Error = response.resources[0].error
+    return error
+
+
 async def settings(
     broker: RunningBroker, name: str = "web", kind: int = TOPIC
 ) -> dict[str, configs_pb2.ConfigEntry]:
@@ -168,7 +178,7 @@ async def test_altered_setting_counts_at_once_and_survives_a_crash(broker: Runni
     assert refused.error.code == Error.MESSAGE_TOO_LARGE
     entry = (await settings(broker))["max.message.bytes"]
     assert (entry.value, entry.default_value) == ("100", "1048588")
-    assert entry.source == configs_pb2.ConfigEntry.TOPIC_CONFIG
+    assert entry.source == configs_pb2.ConfigEntry.DYNAMIC_TOPIC_CONFIG
 
 
 async def test_one_bad_change_keeps_the_others_of_its_topic_out(broker: RunningBroker) -> None:
@@ -185,17 +195,32 @@ async def test_one_bad_change_keeps_the_others_of_its_topic_out(broker: RunningB
     assert (await settings(broker))["retention.ms"].value == "604800000"
 
 
-async def test_settings_of_the_broker_are_described_and_not_altered(broker: RunningBroker) -> None:
+async def test_setting_that_a_broker_only_reads_at_its_start_is_not_altered(
+    broker: RunningBroker,
+) -> None:
     described = await settings(broker, "0", BROKER)
-    resource = configs_pb2.ConfigResource(type=BROKER, name="0")
-    change = Alter.Change(key="num.partitions", value="3")
-    response = await broker.configs.AlterConfigs(
-        Alter(resources=[Alter.Resource(resource=resource, changes=[change])])
-    )
 
-    assert described["num.partitions"].value == "1"
-    assert described["log.dir"].source == configs_pb2.ConfigEntry.BROKER_CONFIG
-    assert response.resources[0].error.code != Error.NONE
+    error = await alter_brokers(broker, "0", "num.partitions", "3")
+
+    assert described["num.partitions"].read_only
+    assert described["log.dir"].source == configs_pb2.ConfigEntry.STATIC_BROKER_CONFIG
+    assert error.code == Error.INVALID_CONFIG
+
+
+async def test_setting_altered_for_all_brokers_is_what_a_partition_works_with(
+    broker: RunningBroker,
+) -> None:
+    await broker.create_topic("web")
+
+    error = await alter_brokers(broker, "", "log.retention.ms", "5000")
+
+    assert error.code == Error.NONE
+    entry = (await settings(broker))["retention.ms"]
+    assert entry.value == "5000"
+    assert entry.source == configs_pb2.ConfigEntry.DYNAMIC_DEFAULT_BROKER_CONFIG
+    assert [one.key for one in (await settings(broker, "", BROKER)).values()] == [
+        "log.retention.ms"
+    ]
 
 
 # --- The cluster ---------------------------------------------------------------------------

@@ -120,6 +120,20 @@ def test_three_brokers_serve_one_cluster(ready: dict[str, Any], certificates: Pa
     assert found["controller_id"] in (0, 1, 2)
 
 
+def test_topic_is_described_by_all_its_leaders(ready: dict[str, Any], certificates: Path) -> None:
+    def ottla(*arguments: str) -> bytes:
+        connection = ("--bootstrap", ready["bootstrap"], "--certs", str(certificates))
+        return subprocess.run(
+            [*OTTLA, *connection, *arguments], check=True, capture_output=True, timeout=30
+        ).stdout
+
+    ottla("topic", "create", "web", "--partitions", "6", "--replication-factor", "3")
+    (topic,) = json.loads(ottla("topic", "describe", "web", "--json"))
+
+    assert {partition["leader"] for partition in topic["partitions"]} == {0, 1, 2}
+    assert {partition["high_watermark"] for partition in topic["partitions"]} == {0}
+
+
 METHODS = [
     "/ottla.v1.Cluster/GetMetadata",
     "/ottla.v1.Topics/CreateTopics",
@@ -179,16 +193,23 @@ def test_broker_that_dies_is_said_and_comes_back(
 # --- One without ----------------------------------------------------------------------
 
 
-def test_told_to_stop_all_brokers_stop_together_and_in_good_order(tmp_path: Path) -> None:
-    up = Up(tmp_path / "log")
-    text = "\n".join(up.read_lines("Stop"))
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Up]:
+    """Three brokers that are told to a person."""
+    started = Up(tmp_path / "log")
+    yield started
+    started.close()
+
+
+def test_told_to_stop_all_brokers_stop_together_and_in_good_order(plain: Up) -> None:
+    text = "\n".join(plain.read_lines("Stop"))
     began = time.monotonic()
 
-    assert up.stop() == 0
+    assert plain.stop() == 0
 
     # None of them waits for a majority that is gone.
     assert time.monotonic() - began < 4
     assert "3 brokers are ready" in text
     (data,) = set(re.findall(r"data  (\S+)/broker-\d, gone when they stop", text))
     assert not Path(data).exists()
-    assert len(re.findall(r"broker-\d \| .* broker\.stopped .*clean=true", up.said)) == 3
+    assert len(re.findall(r"broker-\d \| .* broker\.stopped .*clean=true", plain.said)) == 3

@@ -271,7 +271,7 @@ def test_life_of_a_topic(shell: Shell) -> None:
     shell.output("topic", "alter", "web", "--partitions", "8", "--config", "segment.ms=1000")
     (described,) = json.loads(shell.output("topic", "describe", "web", "--json"))
     assert len(described["partitions"]) == 8
-    assert described["configs"]["segment.ms"] == {"value": "1000", "source": "TOPIC_CONFIG"}
+    assert described["configs"]["segment.ms"] == {"value": "1000", "source": "DYNAMIC_TOPIC_CONFIG"}
 
     shell.output("topic", "alter", "web", "--delete-config", "segment.ms")
     facts = shell.output("topic", "describe", "web").decode()
@@ -462,8 +462,14 @@ def test_configuration_comes_from_file_environment_and_flags(tmp_path: Path) -> 
         (described,) = json.loads(shell.output("topic", "describe", "web", "--json"))
 
     assert len(described["partitions"]) == 4
-    assert described["configs"]["retention.ms"] == {"value": "3600000", "source": "BROKER_CONFIG"}
-    assert described["configs"]["segment.bytes"] == {"value": "2097152", "source": "BROKER_CONFIG"}
+    assert described["configs"]["retention.ms"] == {
+        "value": "3600000",
+        "source": "STATIC_BROKER_CONFIG",
+    }
+    assert described["configs"]["segment.bytes"] == {
+        "value": "2097152",
+        "source": "STATIC_BROKER_CONFIG",
+    }
 
 
 def test_bad_configuration_starts_nothing(tmp_path: Path) -> None:

@@ -22,13 +22,17 @@ RECONNECT_BACKOFF_MIN_MS: Final = 50
 RECONNECT_BACKOFF_MAX_MS: Final = 500
 """A broker that starts is found within this; one attempt on a closed port costs microseconds."""
 
+CONNECT_TIMEOUT_MS: Final = 1_000
+"""A TLS handshake on a busy machine takes tenths of it."""
+
 _OPTIONS: Final = [
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
     ("grpc.keepalive_time_ms", GRPC_KEEPALIVE_INTERVAL_MS),
     ("grpc.keepalive_timeout_ms", GRPC_KEEPALIVE_TIMEOUT_MS),
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
-    ("grpc.min_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
+    # Also how long a connection may take to be made.
+    ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MAX_MS),
     # Brokers of one process, as in tests, must not share connections behind our back.
     ("grpc.use_local_subchannel_pool", 1),
