@@ -1,4 +1,4 @@
-"""How long until the command line answers, and until a broker serves?"""
+"""How long until the command line answers, and until one broker or three of them serve?"""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def measure(directory: Path) -> list[Figure]:
             goal=600,
             lower_is_better=True,
         ),
+        Figure(
+            name="`ottla up --ephemeral`, three brokers, to ready",
+            unit="ms",
+            rounds=rounds(_three_ready_ms, count=10),
+            goal=2_000,
+            lower_is_better=True,
+        ),
     ]
 
 
@@ -43,3 +50,18 @@ def _ready_ms() -> float:
     started = time.perf_counter()
     with BrokerProcess():
         return (time.perf_counter() - started) * 1e3
+
+
+def _three_ready_ms() -> float:
+    command = Path(sys.executable).parent / "ottla"
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [command, "up", "--ephemeral", "--json", "--grpc-port", "0", "--http-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as up:
+        assert up.stdout is not None
+        assert up.stdout.readline(), "three brokers did not start"
+        took_ms = (time.perf_counter() - started) * 1e3
+        up.terminate()
+    return took_ms

@@ -53,7 +53,6 @@ from ottla.cluster.parts import (
     BrokerParts,
     MetadataObserver,
     between_brokers,
-    broker_session,
     services,
     wire,
 )
@@ -223,8 +222,8 @@ class Broker:
         advertised = self._advertised(grpc)
         await self._register(parts, advertised, clean=clean)
         self._run_replicas(parts)
-        self._run_until_undone("session", broker_session(parts, self._config).run())
-        self._run_until_undone("membership", parts.membership.run())
+        self._run_until_undone("session", parts.control.session(self._config).run())
+        self._run_until_undone("membership", parts.control.membership.run())
         self._run_until_undone("maintenance", parts.maintenance.run())
         await self._serve(parts)
         return BrokerAddresses(grpc=grpc, advertised=advertised, http=http)
@@ -287,49 +286,49 @@ class Broker:
 
     async def _run_quorum(self, parts: BrokerParts) -> None:
         try:
-            engine = await parts.raft.start()
+            engine = await parts.control.raft.start()
         except NodeStoppedError as error:
             raise BrokerFailedError(f"the broker cannot start: {error}") from error
-        task = self._tasks.run("raft", parts.raft.run(engine, MetadataObserver(parts)))
+        task = self._tasks.run("raft", parts.control.raft.run(engine, MetadataObserver(parts)))
 
         async def stop() -> None:
-            parts.raft.stop()
+            parts.control.raft.stop()
             await asyncio.wait((task,))
             # The followers of a leader that stops hear of it by the end of its links.
-            parts.links.close()
+            parts.control.links.close()
 
         self._undo.push_async_callback(stop)
         for name, work in (
-            ("quorum links", parts.links.run()),
-            ("controller", parts.driver.run()),
-            ("broker sessions", parts.sessions.run()),
+            ("quorum links", parts.control.links.run()),
+            ("controller", parts.control.driver.run()),
+            ("broker sessions", parts.control.sessions.run()),
         ):
             self._run_until_undone(name, work)
         if self._config.replication.balances_leaders:
-            self._run_until_undone("leader balance", parts.balance.run())
+            self._run_until_undone("leader balance", parts.control.balance.run())
 
     async def _hear_of_cluster(self, parts: BrokerParts) -> None:
         """Wait until the quorum says which cluster this is, and see that it is ours."""
         if self._config.quorum.is_alone(parts.broker_id):
             # Then everything that was ever committed is applied.
-            await parts.driver.wait_active()
+            await parts.control.driver.wait_active()
         while True:
             try:
-                image = await parts.applied.wait_for(
+                image = await parts.control.applied.wait_for(
                     lambda image: bool(image.cluster_id),
                     timeout_ms=QUORUM_REMINDER_MS,
                     what="hearing from a majority of the voters",
                 )
                 break
             except RequestTimedOutError:
-                emit(WAITING_FOR_QUORUM, linked=sorted(parts.links.present))
+                emit(WAITING_FOR_QUORUM, linked=sorted(parts.control.links.present))
         await asyncio.get_running_loop().run_in_executor(
             parts.log_thread, parts.logs.join_cluster, image.cluster_id
         )
 
     async def _open_logs(self, parts: BrokerParts) -> bool:
         """Open every log; return whether the last stop was clean."""
-        image = parts.machine.image
+        image = parts.control.machine.image
         by_topic: dict[str, LogConfig] = {
             topic.name: parts.settings_of(topic.configs, image).log
             for topic in image.topics.values()
@@ -368,7 +367,7 @@ class Broker:
             ("replicas", parts.replicas.run()),
         ):
             self._run_until_undone(name, work)
-        parts.replicas.image_applied(parts.applied.image)
+        parts.replicas.image_applied(parts.control.applied.image)
 
     async def _start_grpc(self, parts: BrokerParts) -> Address:
         tls, listen = self._config.tls, self._config.listeners.grpc
@@ -390,8 +389,8 @@ class Broker:
             between_brokers=between_brokers(parts),
         )
         port = await self._grpc.start(listen.host, listen.port)
-        self._undo.push_async_callback(parts.channels.close)
-        self._undo.push_async_callback(parts.quorum_channels.close)
+        self._undo.push_async_callback(parts.control.channels.close)
+        self._undo.push_async_callback(parts.control.quorum_channels.close)
         self._undo.push_async_callback(self._grpc.stop, grace_s=0)
         self._undo.callback(parts.streams.close)
         return Address(listen.host, port)
@@ -407,7 +406,7 @@ class Broker:
         request = RegisterBroker(
             cluster_id=parts.logs.meta.cluster_id,
             broker_id=node.node_id,
-            incarnation_id=parts.incarnation_id,
+            incarnation_id=parts.control.incarnation_id,
             host=advertised.host,
             grpc_port=advertised.port,
             rack=node.rack,
@@ -416,7 +415,8 @@ class Broker:
             voter=node.node_id in self._config.quorum.ids(node.node_id),
         )
         await self._until_controlled(
-            partial(parts.membership.register, request, timeout_ms=QUORUM_REMINDER_MS), parts
+            partial(parts.control.membership.register, request, timeout_ms=QUORUM_REMINDER_MS),
+            parts,
         )
 
     async def _until_controlled(
@@ -427,13 +427,17 @@ class Broker:
             try:
                 await work()
             except RetriableError as error:
-                emit(WAITING_FOR_QUORUM, linked=sorted(parts.links.present), reason=str(error))
+                emit(
+                    WAITING_FOR_QUORUM,
+                    linked=sorted(parts.control.links.present),
+                    reason=str(error),
+                )
             else:
                 return
 
     async def _serve(self, parts: BrokerParts) -> None:
         assert self._grpc is not None
-        unfence = partial(parts.membership.unfence, timeout_ms=QUORUM_REMINDER_MS)
+        unfence = partial(parts.control.membership.unfence, timeout_ms=QUORUM_REMINDER_MS)
         await self._until_controlled(unfence, parts)
         # What was recovered is synced once; then its high watermark is known and can be served.
         await parts.flusher.barrier()
@@ -452,8 +456,8 @@ class Broker:
 
     async def _hand_over(self, parts: BrokerParts) -> None:
         """Have others lead; give up when nobody is left who could decide it."""
-        leaving = asyncio.ensure_future(parts.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS))
-        lost = asyncio.ensure_future(parts.majority.wait_lost())
+        leaving = asyncio.ensure_future(parts.control.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS))
+        lost = asyncio.ensure_future(parts.control.majority.wait_lost())
         try:
             await asyncio.wait((leaving, lost), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -472,7 +476,7 @@ class Broker:
 
     async def _close_logs(self, parts: BrokerParts) -> None:
         healthy = self._directory.failure is None and not self._failed.done()
-        epoch = parts.broker_epoch() if healthy and self._logs_are_open else None
+        epoch = parts.control.broker_epoch() if healthy and self._logs_are_open else None
 
         def close() -> None:
             if self._logs_are_open:
@@ -514,7 +518,7 @@ class Broker:
         return self._health()
 
     def _sample(self, parts: BrokerParts) -> BrokerSample:
-        return parts.description.sample(parts.metadata.image)
+        return parts.description.sample(parts.control.metadata.image)
 
 
 def _log_opened(topic_partition: TopicPartition, result: PartitionLog | StorageError) -> None:

@@ -2,10 +2,13 @@
 
 Text gets the name in front, ``broker-1 | ...``. A line that is a JSON object stays one, for the
 programs that read it, and gets the name as its first field.
+
+Nobody has to read it: the stream's other end may go away while the children go on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import BinaryIO
 
@@ -19,10 +22,18 @@ class ChildOutput:
         self._width = max(map(len, names), default=0)
 
     def show(self, name: str, line: bytes) -> None:
-        """Write one line, and see it off."""
+        """Write one line, and see it off. Raises nothing."""
         if line.startswith(b'{"'):
             field = json.dumps({"process": name}).encode()
-            self._stream.write(field[:-1] + b"," + line[1:] + b"\n")
+            self._write(field[:-1] + b"," + line[1:])
         else:
-            self._stream.write(f"{name:<{self._width}} | ".encode() + line + b"\n")
-        self._stream.flush()
+            self._write(f"{name:<{self._width}} | ".encode() + line)
+
+    def say(self, sentence: str) -> None:
+        """Write what is not of a child, likewise."""
+        self._write(f"ottla: {sentence}".encode())
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(line + b"\n")
+            self._stream.flush()

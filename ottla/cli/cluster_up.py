@@ -7,6 +7,7 @@ process imports nothing of a broker, so that the cores are the children's while 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Mapping
@@ -40,12 +41,14 @@ class _Cluster:
             Child(name=_name(broker), command=_command(broker, sources)) for broker in plan.brokers
         ]
         output = ChildOutput(sys.stderr.buffer, [child.name for child in children])
-        self._supervisor = Supervisor(children, show=output.show, say=_say, restart=restart)
+        self._supervisor = Supervisor(children, show=output.show, say=output.say, restart=restart)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup ignores SIGHUP for us, and means it.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal)
         status = await self._supervisor.run(self._announce)
         return INTERRUPTED if self._told_to_stop > 1 else status
 
@@ -56,7 +59,8 @@ class _Cluster:
             return
         self._supervisor.stop()
         if not self._as_json:
-            say("Stopping; Ctrl-C again does not wait.")
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                say("Stopping; Ctrl-C again does not wait.")
 
     def _announce(self, ready: Mapping[str, Document]) -> None:
         if self._as_json:
@@ -100,10 +104,6 @@ def summary(plan: ClusterPlan) -> str:
         f"Try   ottla topic create web{options}\n"
         "Stop  Ctrl-C"
     )
-
-
-def _say(sentence: str) -> None:
-    say(f"ottla: {sentence}")
 
 
 def _name(broker: PlannedBroker) -> str:

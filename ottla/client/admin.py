@@ -36,6 +36,7 @@ from ottla.client.admin_values import (
     CreatedTopic,
     MetadataChange,
     NewTopic,
+    PlannedMove,
     QuorumDescription,
     TopicDescription,
 )
@@ -368,6 +369,14 @@ class Admin:
         InvalidReplicaAssignmentError, NoReassignmentError.
         """
         await admin_cluster.reassign(self._usable(), replicas)
+
+    async def plan_rebalancing(self, *, draining: Iterable[int] = ()) -> list[PlannedMove]:
+        """Return which replicas to move so that every broker has its share; move nothing.
+
+        With ``draining``, plan as if these brokers were draining, besides those that are. What is
+        wanted of the plan goes to :meth:`reassign`. Raises BrokerIdNotRegisteredError.
+        """
+        return await admin_cluster.plan_rebalancing(self._usable(), list(draining))
 
     async def elect_leaders(
         self, partitions: Iterable[TopicPartition] | None = None, *, unclean: bool = False

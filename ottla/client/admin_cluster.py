@@ -13,7 +13,7 @@ import grpc
 from ottla.client import admin_convert
 from ottla.client.addresses import Address
 from ottla.client.admin_session import AdminSession, Answers, results_of
-from ottla.client.admin_values import MetadataChange, QuorumDescription
+from ottla.client.admin_values import MetadataChange, PlannedMove, QuorumDescription
 from ottla.client.backoff import Backoff
 from ottla.client.errors import BrokerUnavailableError
 from ottla.client.rpc import error_from_message, error_from_status
@@ -48,6 +48,15 @@ async def reassign(session: AdminSession, replicas: Mapping[TopicPartition, Sequ
         ),
     )
     results_of([str(partition) for partition in replicas], _answers(answer))
+
+
+async def plan_rebalancing(session: AdminSession, draining: Sequence[int]) -> list[PlannedMove]:
+    """See :class:`~ottla.client.Admin`."""
+    answer = await session.call_any(
+        lambda broker: broker.cluster.PlanRebalancing,
+        cluster_pb2.PlanRebalancingRequest(draining=draining),
+    )
+    return [admin_convert.planned_move(each) for each in answer.moves]
 
 
 async def elect_leaders(

@@ -17,6 +17,7 @@ from ottla.client.admin_values import (
     LogDirectory,
     MetadataChange,
     PartitionDescription,
+    PlannedMove,
     QuorumDescription,
     QuorumNode,
     TopicDescription,
@@ -116,6 +117,15 @@ def quorum_description(answer: cluster_pb2.DescribeQuorumResponse) -> QuorumDesc
             )
             for each in sorted(answer.nodes, key=lambda each: each.id)
         ),
+    )
+
+
+def planned_move(answer: cluster_pb2.PlanRebalancingResponse.Move) -> PlannedMove:
+    """Return a move."""
+    return PlannedMove(
+        topic_partition=TopicPartition(answer.topic, answer.partition),
+        replicas_before=tuple(answer.replicas_before),
+        replicas=tuple(answer.replicas),
     )
 
 

@@ -226,6 +226,17 @@ class MetadataChange:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """A partition that would better have other replicas, or another first one."""
+
+    topic_partition: TopicPartition
+    replicas_before: tuple[int, ...]
+    """Broker ids in order of preference, as these:"""
+
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class QuorumNode:
     """A node of the metadata quorum, as the broker that was asked sees it."""
 

@@ -15,6 +15,7 @@ from ottla.client.admin_values import (
     CreatedTopic,
     MetadataChange,
     NewTopic,
+    PlannedMove,
     QuorumDescription,
     TopicDescription,
 )
@@ -120,6 +121,10 @@ class Admin(BlockingClient):
     def reassign(self, replicas: Mapping[TopicPartition, Sequence[int]]) -> None:
         """Begin to move partitions to other brokers, or (no brokers) cancel that."""
         self._call(self._admin.reassign, replicas)
+
+    def plan_rebalancing(self, *, draining: Iterable[int] = ()) -> list[PlannedMove]:
+        """Return which replicas to move so that every broker has its share; move nothing."""
+        return self._call(self._admin.plan_rebalancing, draining=draining)
 
     def elect_leaders(
         self, partitions: Iterable[TopicPartition] | None = None, *, unclean: bool = False

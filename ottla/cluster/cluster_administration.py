@@ -9,12 +9,17 @@ Two brokers may say different things, and that is often what somebody who looks 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol, overload
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol, overload
 
 from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import QuorumDescription, QuorumNode, Result
+from ottla.cluster.services import PlannedMove, QuorumDescription, QuorumNode, Result
 from ottla.controller.raft.consensus import Role, RoleChanged
+from ottla.controller.rebalancing import plan_rebalancing
 from ottla.controller.requests import (
     ElectLeaders,
     PartitionResult,
@@ -24,9 +29,13 @@ from ottla.controller.requests import (
     SetDraining,
     UnregisterBroker,
 )
-from ottla.model.errors import InvalidRequestError
+from ottla.model.errors import BrokerIdNotRegisteredError, InvalidRequestError
 from ottla.model.ids import NO_BROKER, BrokerId, TopicPartition
+from ottla.model.image import ClusterImage
 from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS, PARTITIONS_PER_REQUEST_MAX
+
+PLANNED_AT_ONCE_MAX: Final = 100
+"""Partitions of a cluster that is planned for on the event loop: that takes some 10 ms."""
 
 
 class Administered(Protocol):
@@ -123,9 +132,19 @@ class QuorumState:
 class BrokerAdministrationService:
     """See :class:`~ottla.cluster.services.AdministrationService`."""
 
-    def __init__(self, controller: Administered, quorum: QuorumView) -> None:
+    def __init__(
+        self,
+        controller: Administered,
+        quorum: QuorumView,
+        *,
+        metadata: MetadataCache,
+        workers: Executor,
+    ) -> None:
+        """Ask ``controller``; what takes long is done on the threads of ``workers``."""
         self._controller = controller
         self._quorum = quorum
+        self._metadata = metadata
+        self._workers = workers
 
     def describe_quorum(self) -> QuorumDescription:
         return self._quorum.describe()
@@ -138,6 +157,14 @@ class BrokerAdministrationService:
             await self._controller.submit(
                 Reassign(partitions=tuple(partitions)), timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS
             )
+        )
+
+    async def plan_rebalancing(self, draining: Collection[BrokerId]) -> list[PlannedMove]:
+        image = _with_draining(self._metadata.image, draining)
+        if sum(len(topic.partitions) for topic in image.topics.values()) <= PLANNED_AT_ONCE_MAX:
+            return _plan(image)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._workers, partial(_plan, image)
         )
 
     async def elect_leaders(
@@ -167,6 +194,31 @@ class BrokerAdministrationService:
             ReadmitVoter(broker_id=broker_id, directory_id=directory_id),
             timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
         )
+
+
+def _with_draining(image: ClusterImage, draining: Collection[BrokerId]) -> ClusterImage:
+    brokers = dict(image.brokers)
+    for broker_id in draining:
+        if broker_id not in brokers:
+            known = ", ".join(map(str, sorted(brokers)))
+            raise BrokerIdNotRegisteredError(f"there is no broker {broker_id}; there are {known}")
+        brokers[broker_id] = replace(brokers[broker_id], draining=True)
+    return replace(image, brokers=brokers)
+
+
+def _plan(image: ClusterImage) -> list[PlannedMove]:
+    moves = []
+    for planned in plan_rebalancing(image):
+        before = image.partition(planned.topic_partition)
+        assert before is not None, planned
+        moves.append(
+            PlannedMove(
+                topic_partition=planned.topic_partition,
+                replicas_before=before.replicas,
+                replicas=planned.replicas,
+            )
+        )
+    return moves
 
 
 def _check_count(count: int) -> None:

@@ -18,7 +18,14 @@ Sizes are bytes, times are milliseconds, end offsets are exclusive.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
@@ -461,6 +468,15 @@ class QuorumDescription:
     nodes: Sequence[QuorumNode]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMove:
+    """A partition that would better have other replicas, or another first one."""
+
+    topic_partition: TopicPartition
+    replicas_before: Sequence[BrokerId]
+    replicas: Sequence[BrokerId]
+
+
 class AdministrationService(Protocol):
     """Changes who serves what. What a change may be is the controller's to say."""
 
@@ -471,6 +487,12 @@ class AdministrationService(Protocol):
         self, partitions: Sequence[Reassignment]
     ) -> list[tuple[TopicPartition, Result[None]]]:
         """Begin to move each partition to other brokers, or cancel that."""
+
+    async def plan_rebalancing(self, draining: Collection[BrokerId]) -> list[PlannedMove]:
+        """Return what to move so that every broker has its share, and those ``draining`` nothing.
+
+        Raises :exc:`BrokerIdNotRegisteredError` for a broker that is not there.
+        """
 
     async def elect_leaders(
         self, partitions: Sequence[TopicPartition], *, unclean: bool

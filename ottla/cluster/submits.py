@@ -1,4 +1,4 @@
-"""The controller as those see it who ask it for something: not where it is, only that it answers."""
+"""The controller as those see it who ask it for something: that it answers, not where it is."""
 
 from __future__ import annotations
 

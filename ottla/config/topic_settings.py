@@ -289,8 +289,9 @@ _ROWS: Final = (
         type=SettingType.BOOLEAN,
         default="false",
         synonym="unclean.leader.election.enable",
-        documentation="true: if no replica that has every acknowledged record is alive, another one "
-        "leads and what it lacks is lost; false: the partition waits for one that has everything.",
+        documentation="true: if no replica that has every acknowledged record is alive, another "
+        "one leads and what it lacks is lost; false: the partition waits for one that has "
+        "everything.",
     ),
     TopicSetting(
         key="write.caching",

@@ -57,7 +57,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "clock jump": 1,
     "full disk": 1,
     "stop": 2,
-    "wipe": 1,
+    "wipe": 3,
     "preferred leaders": 2,
     "reassignment": 2,
     "deleted records": 2,
@@ -464,11 +464,12 @@ class Nemesis:
             process.run("ask", lambda: process.client.ask_once(request, lambda _result: None))
 
     def _deleted_records(self) -> None:
-        machine = self._one(self._running())
-        process = None if machine is None else machine.process
-        if process is None or not process.started or not process.replicas:
+        partition = self._world.random.choice(sorted(self._invariants.ledgers))
+        image = self._invariants.image.partition(partition)
+        process = None if image is None else self._machines[image.leader].process
+        if process is None or not process.started or partition not in process.replicas:
             return
-        replica = self._world.random.choice(list(process.replicas.values()))
+        replica = process.replicas[partition]
         high_watermark = None if replica.leader is None else replica.leader.served_high_watermark
         log = replica.log
         if high_watermark is not None and high_watermark > log.log_start_offset:

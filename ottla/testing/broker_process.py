@@ -30,7 +30,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-
 _PORTS: Final = range(14_000, 32_000)
 
 

@@ -188,6 +188,29 @@ class ReassignRequest(_message.Message):
     partitions: _containers.RepeatedCompositeFieldContainer[ReassignRequest.Partition]
     def __init__(self, partitions: _Optional[_Iterable[_Union[ReassignRequest.Partition, _Mapping]]] = ...) -> None: ...
 
+class PlanRebalancingRequest(_message.Message):
+    __slots__ = ("draining",)
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    draining: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, draining: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PlanRebalancingResponse(_message.Message):
+    __slots__ = ("moves",)
+    class Move(_message.Message):
+        __slots__ = ("topic", "partition", "replicas_before", "replicas")
+        TOPIC_FIELD_NUMBER: _ClassVar[int]
+        PARTITION_FIELD_NUMBER: _ClassVar[int]
+        REPLICAS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+        REPLICAS_FIELD_NUMBER: _ClassVar[int]
+        topic: str
+        partition: int
+        replicas_before: _containers.RepeatedScalarFieldContainer[int]
+        replicas: _containers.RepeatedScalarFieldContainer[int]
+        def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., replicas_before: _Optional[_Iterable[int]] = ..., replicas: _Optional[_Iterable[int]] = ...) -> None: ...
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    moves: _containers.RepeatedCompositeFieldContainer[PlanRebalancingResponse.Move]
+    def __init__(self, moves: _Optional[_Iterable[_Union[PlanRebalancingResponse.Move, _Mapping]]] = ...) -> None: ...
+
 class ElectLeadersRequest(_message.Message):
     __slots__ = ("partitions", "unclean")
     PARTITIONS_FIELD_NUMBER: _ClassVar[int]

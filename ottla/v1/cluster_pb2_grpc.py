@@ -64,6 +64,11 @@ class ClusterStub:
                 request_serializer=ottla_dot_v1_dot_cluster__pb2.ReassignRequest.SerializeToString,
                 response_deserializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
                 _registered_method=True)
+        self.PlanRebalancing = channel.unary_unary(
+                '/ottla.v1.Cluster/PlanRebalancing',
+                request_serializer=ottla_dot_v1_dot_cluster__pb2.PlanRebalancingRequest.SerializeToString,
+                response_deserializer=ottla_dot_v1_dot_cluster__pb2.PlanRebalancingResponse.FromString,
+                _registered_method=True)
         self.ElectLeaders = channel.unary_unary(
                 '/ottla.v1.Cluster/ElectLeaders',
                 request_serializer=ottla_dot_v1_dot_cluster__pb2.ElectLeadersRequest.SerializeToString,
@@ -132,6 +137,14 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanRebalancing(self, request, context):
+        """Which replicas to move so that every broker has its share. Nothing moves: what is wanted of it is to
+        be passed to Reassign.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ElectLeaders(self, request, context):
         """Elect preferred leaders or, on request, any leader at the cost of acknowledged records.
         """
@@ -192,6 +205,11 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.Reassign,
                     request_deserializer=ottla_dot_v1_dot_cluster__pb2.ReassignRequest.FromString,
                     response_serializer=ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.SerializeToString,
+            ),
+            'PlanRebalancing': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRebalancing,
+                    request_deserializer=ottla_dot_v1_dot_cluster__pb2.PlanRebalancingRequest.FromString,
+                    response_serializer=ottla_dot_v1_dot_cluster__pb2.PlanRebalancingResponse.SerializeToString,
             ),
             'ElectLeaders': grpc.unary_unary_rpc_method_handler(
                     servicer.ElectLeaders,
@@ -376,6 +394,33 @@ class Cluster:
             '/ottla.v1.Cluster/Reassign',
             ottla_dot_v1_dot_cluster__pb2.ReassignRequest.SerializeToString,
             ottla_dot_v1_dot_cluster__pb2.PartitionResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRebalancing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ottla.v1.Cluster/PlanRebalancing',
+            ottla_dot_v1_dot_cluster__pb2.PlanRebalancingRequest.SerializeToString,
+            ottla_dot_v1_dot_cluster__pb2.PlanRebalancingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class ClusterStub:
     """The metadata quorum: who votes, who leads, how far each is."""
     Reassign: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ReassignRequest, _cluster_pb2.PartitionResultsResponse]
     """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+    PlanRebalancing: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.PlanRebalancingRequest, _cluster_pb2.PlanRebalancingResponse]
+    """Which replicas to move so that every broker has its share. Nothing moves: what is wanted of it is to
+    be passed to Reassign.
+    """
     ElectLeaders: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ElectLeadersRequest, _cluster_pb2.PartitionResultsResponse]
     """Elect preferred leaders or, on request, any leader at the cost of acknowledged records."""
     SetDraining: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetDrainingRequest, _cluster_pb2.SetDrainingResponse]
@@ -71,6 +75,10 @@ class ClusterAsyncStub(ClusterStub):
     """The metadata quorum: who votes, who leads, how far each is."""
     Reassign: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ReassignRequest, _cluster_pb2.PartitionResultsResponse]  # type: ignore[assignment]
     """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+    PlanRebalancing: _aio.UnaryUnaryMultiCallable[_cluster_pb2.PlanRebalancingRequest, _cluster_pb2.PlanRebalancingResponse]  # type: ignore[assignment]
+    """Which replicas to move so that every broker has its share. Nothing moves: what is wanted of it is to
+    be passed to Reassign.
+    """
     ElectLeaders: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ElectLeadersRequest, _cluster_pb2.PartitionResultsResponse]  # type: ignore[assignment]
     """Elect preferred leaders or, on request, any leader at the cost of acknowledged records."""
     SetDraining: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetDrainingRequest, _cluster_pb2.SetDrainingResponse]  # type: ignore[assignment]
@@ -130,6 +138,16 @@ class ClusterServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.PartitionResultsResponse, _abc.Awaitable[_cluster_pb2.PartitionResultsResponse]]:
         """Move partitions to other brokers, online: the new replicas catch up, then they replace the old ones."""
+
+    @_abc_1.abstractmethod
+    def PlanRebalancing(
+        self,
+        request: _cluster_pb2.PlanRebalancingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.PlanRebalancingResponse, _abc.Awaitable[_cluster_pb2.PlanRebalancingResponse]]:
+        """Which replicas to move so that every broker has its share. Nothing moves: what is wanted of it is to
+        be passed to Reassign.
+        """
 
     @_abc_1.abstractmethod
     def ElectLeaders(

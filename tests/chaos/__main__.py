@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ottla.model.errors import OttlaError
+from ottla.testing.broker_process import BrokerDidNotStartError
 from tests.chaos.cluster import FaultyCluster, NotHealedError
 from tests.chaos.containers import container_cluster, engine
 from tests.chaos.processes import PROCESS_FAULTS, process_cluster
@@ -53,7 +54,7 @@ async def _account(cluster: FaultyCluster, kinds: Sequence[Fault], rounds: int, 
     try:
         findings = await run_rounds(cluster, kinds=kinds, rounds=rounds, seed=seed)
         clean = findings.is_clean
-    except (NotHealedError, TimeoutError, OttlaError) as error:
+    except (NotHealedError, TimeoutError, OttlaError, BrokerDidNotStartError) as error:
         print(f"chaos: {type(error).__name__}: {error}")
         clean = False
     if not clean:

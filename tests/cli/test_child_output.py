@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 
 from ottla.cli.child_output import ChildOutput
 
@@ -30,3 +31,13 @@ def test_json_stays_json_and_has_the_name_in_it() -> None:
 
 def test_bytes_that_are_no_text_pass_as_they_are() -> None:
     assert shown(("broker-0", b"\xff{}")) == b"broker-0  | \xff{}\n"
+
+
+def test_reader_that_has_gone_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as stream:
+        output = ChildOutput(stream, ["broker-0"])
+
+        output.show("broker-0", b"hello")
+        output.say("broker-0 has died")

@@ -96,6 +96,15 @@ class FakeClusterService(cluster_pb2_grpc.ClusterServicer):
                 answer.error.CopyFrom(described(error))
         return response
 
+    async def PlanRebalancing(
+        self, request: cluster_pb2.PlanRebalancingRequest, context: Any
+    ) -> cluster_pb2.PlanRebalancingResponse:
+        response = cluster_pb2.PlanRebalancingResponse()
+        response.moves.add(
+            topic="web", partition=1, replicas_before=request.draining, replicas=[3, 2]
+        )
+        return response
+
     async def ElectLeaders(
         self, request: cluster_pb2.ElectLeadersRequest, context: Any
     ) -> cluster_pb2.PartitionResultsResponse:

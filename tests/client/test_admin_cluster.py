@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ottla.client import MetadataChange, QuorumNode
+from ottla.client import MetadataChange, PlannedMove, QuorumNode
 from ottla.client.admin import Admin
 from ottla.client.blocking import Admin as BlockingAdmin
 from ottla.client.errors import PartialFailureError
@@ -55,6 +55,12 @@ async def test_partitions_that_cannot_be_moved_are_named(admin: Admin) -> None:
         await admin.reassign({WEB_0: [1], WEB_9: [1]})
 
     assert (list(raised.value.errors), raised.value.results) == (["web-9"], [WEB_0])
+
+
+async def test_moves_are_planned(admin: Admin) -> None:
+    assert await admin.plan_rebalancing(draining=[1, 2]) == [
+        PlannedMove(topic_partition=WEB_1, replicas_before=(1, 2), replicas=(3, 2))
+    ]
 
 
 async def test_election_returns_what_was_elected(admin: Admin) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
+from uuid import UUID
 
 import pytest
 
 from ottla.cluster.cluster_administration import (
+    PLANNED_AT_ONCE_MAX,
     BrokerAdministrationService,
     NoLinks,
     QuorumState,
@@ -24,13 +27,31 @@ from ottla.controller.requests import (
     SetDraining,
     UnregisterBroker,
 )
-from ottla.model.errors import ElectionNotNeededError, InvalidRequestError
-from ottla.model.ids import NO_BROKER, BrokerId, MetadataOffset, TopicPartition
-from ottla.model.image import ClusterImage
+from ottla.model.errors import (
+    BrokerIdNotRegisteredError,
+    ElectionNotNeededError,
+    InvalidRequestError,
+)
+from ottla.model.ids import NO_BROKER, BrokerId, MetadataOffset, TopicId, TopicPartition
+from ottla.model.image import ClusterImage, TopicImage
 from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
+from tests.cluster.world import broker, partition
 
 WEB_0 = TopicPartition("web", 0)
 ONE, TWO, THREE = map(BrokerId, (1, 2, 3))
+
+
+class AtOnce(Executor):
+    """Works while one waits, and counts."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, work: Any, /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        self.submitted += 1
+        future: Future[Any] = Future()
+        future.set_result(work(*arguments, **keywords))
+        return future
 
 
 class Controller:
@@ -78,6 +99,24 @@ def quorum_state(links: Links | NoLinks) -> QuorumState:
     return QuorumState(broker_id=ONE, voters={THREE, ONE, TWO}, links=links, metadata=metadata)
 
 
+def service_of(controller: Controller, image: ClusterImage) -> BrokerAdministrationService:
+    return BrokerAdministrationService(
+        controller, quorum_state(NoLinks()), metadata=MetadataCache(image), workers=AtOnce()
+    )
+
+
+def cluster_of(partitions: int) -> ClusterImage:
+    """Three brokers, two of which have everything."""
+    parts = tuple(partition((ONE, TWO), leader=ONE) for _ in range(partitions))
+    topic = TopicImage(topic_id=TopicId(UUID(int=5)), name="web", partitions=parts, configs={})
+    return ClusterImage(
+        cluster_id="c",
+        brokers={broker_id: broker(broker_id) for broker_id in (ONE, TWO, THREE)},
+        topics={"web": topic},
+        topic_names={topic.topic_id: "web"},
+    )
+
+
 @pytest.fixture
 def controller() -> Controller:
     return Controller()
@@ -85,7 +124,7 @@ def controller() -> Controller:
 
 @pytest.fixture
 def service(controller: Controller) -> BrokerAdministrationService:
-    return BrokerAdministrationService(controller, quorum_state(NoLinks()))
+    return service_of(controller, ClusterImage(cluster_id="c"))
 
 
 async def test_each_partition_of_a_request_has_its_result(
@@ -123,6 +162,48 @@ async def test_brokers_and_voters_are_changed_by_one_request_each(
         UnregisterBroker(broker_id=TWO),
         ReadmitVoter(broker_id=THREE, directory_id=b"d" * 16),
     ]
+
+
+async def test_plan_evens_out_what_brokers_have(controller: Controller) -> None:
+    service = service_of(controller, cluster_of(partitions=3))
+
+    moves = await service.plan_rebalancing([])
+
+    assert {move.topic_partition.topic for move in moves} == {"web"}
+    assert sum(THREE in move.replicas for move in moves) == 2
+    assert all(tuple(move.replicas_before) == (ONE, TWO) for move in moves)
+    assert not controller.requests
+
+
+async def test_plan_for_a_broker_to_be_drained_leaves_it_nothing(controller: Controller) -> None:
+    service = service_of(controller, cluster_of(partitions=3))
+
+    moves = await service.plan_rebalancing([TWO])
+
+    assert [TWO in move.replicas for move in moves] == [False] * 3
+
+
+async def test_broker_that_is_not_there_cannot_be_planned_for(controller: Controller) -> None:
+    service = service_of(controller, cluster_of(partitions=1))
+
+    with pytest.raises(BrokerIdNotRegisteredError, match="there are 1, 2, 3"):
+        await service.plan_rebalancing([BrokerId(9)])
+
+
+@pytest.mark.parametrize(("partitions", "jobs"), [(10, 0), (PLANNED_AT_ONCE_MAX + 1, 1)])
+async def test_large_cluster_is_not_planned_for_on_the_event_loop(
+    controller: Controller, partitions: int, jobs: int
+) -> None:
+    workers = AtOnce()
+    service = BrokerAdministrationService(
+        controller,
+        quorum_state(NoLinks()),
+        metadata=MetadataCache(cluster_of(partitions)),
+        workers=workers,
+    )
+
+    assert await service.plan_rebalancing([])
+    assert workers.submitted == jobs
 
 
 async def test_too_many_partitions_are_refused(

@@ -15,8 +15,17 @@ from ottla.model.errors import (
     StorageError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import NO_BROKER, BrokerId, TopicId, TopicPartition
-from ottla.model.image import TopicImage
+from ottla.model.ids import (
+    NO_BROKER,
+    BrokerEpoch,
+    BrokerId,
+    LeaderEpoch,
+    Offset,
+    TopicId,
+    TopicPartition,
+)
+from ottla.model.image import BrokerImage, TopicImage
+from ottla.replication.leader import FollowerFetched
 from ottla.storage.uuid_text import uuid_to_text
 from tests.cluster.world import (
     DIRECTORY,
@@ -371,3 +380,54 @@ async def test_broker_that_is_not_registered_leads_nothing() -> None:
     with pytest.raises(NotLeaderOrFollowerError):
         world.replicas.led(WEB_0)
     await world.stop()
+
+
+# --- Roles -----------------------------------------------------------------------------------
+
+
+async def test_broker_leads_nothing_in_the_name_of_its_earlier_life(world: World) -> None:
+    led = world.partition()
+    earlier = replace(broker(ME), incarnation_id=b"an earlier life!")
+
+    await world.publish(brokers={ME: earlier})
+    assert not led.is_leader
+
+    await world.publish(brokers={ME: broker(ME)})
+    assert led.is_leader
+
+
+@pytest.mark.parametrize(
+    ("other", "is_proposed"),
+    [
+        (broker(OTHER), True),
+        (broker(OTHER, fenced=True), False),
+        (replace(broker(OTHER), shutting_down=True), False),
+    ],
+)
+async def test_brokers_that_stop_or_are_fenced_are_not_added_to_in_sync_sets(
+    world: World, other: BrokerImage, *, is_proposed: bool
+) -> None:
+    proposed: list[object] = []
+    world.propose_isr = lambda _, effect: proposed.append(effect)
+    await world.publish(brokers={ME: broker(ME), OTHER: other})
+    await world.change_partition("web", 0, replicas=(ME, OTHER), in_sync_replicas=(ME,))
+
+    world.partition().step_leader(
+        FollowerFetched(
+            replica=OTHER,
+            broker_epoch=BrokerEpoch(1),
+            leader_epoch=LeaderEpoch(0),
+            fetch_offset=Offset(world.log_end()),
+        )
+    )
+
+    assert bool(proposed) is is_proposed
+
+
+async def test_partition_is_found_by_the_id_of_its_topic(world: World) -> None:
+    topic_id = world.image.topics["web"].topic_id
+
+    assert world.replicas.by_topic_id(topic_id, 0) is world.partition()
+    assert world.replicas.by_topic_id(topic_id, 7) is None
+    await world.delete_topic("web")
+    assert world.replicas.by_topic_id(topic_id, 0) is None

@@ -201,6 +201,7 @@ class World:
             ),
             instruments=self.counted,
             log_thread=self.log_thread,
+            incarnation_id=bytes(16),
         )
         self.maintenance = Maintenance(
             replicas=self.replicas,

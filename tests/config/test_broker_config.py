@@ -11,7 +11,6 @@ from ottla.config.broker_config import (
     BadConfigurationError,
     BrokerConfig,
     broker_config,
-    described_settings,
 )
 from ottla.config.settings import SETTINGS, SPELLINGS, UNIT_ROWS, Section
 from ottla.config.topic_settings import TOPIC_SETTINGS, resolve_topic_settings
@@ -139,15 +138,6 @@ def test_hours_become_milliseconds() -> None:
 
 def test_no_limit_is_no_limit_in_any_unit() -> None:
     assert configured(log__retention__hours="-1").values == {"log.retention.ms": "-1"}
-
-
-def test_described_setting_has_value_default_and_source() -> None:
-    described = {row.key: row for row in described_settings(configured(num__partitions="6"))}
-
-    assert (described["num.partitions"].value, described["num.partitions"].default) == ("6", "1")
-    assert not described["num.partitions"].is_default
-    assert described["node.id"].is_default
-    assert list(described) == list(SETTINGS)
 
 
 # --- Sentences ------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ottla.cluster.services import (
     PartitionFetched,
     PartitionToAppend,
     PartitionToFetch,
+    PlannedMove,
     QuorumDescription,
     Resource,
     Result,
@@ -335,6 +336,9 @@ class NothingToAdminister:
             (part.topic_partition, UnknownTopicOrPartitionError(f"no {part.topic_partition}"))
             for part in partitions
         ]
+
+    async def plan_rebalancing(self, draining: Collection[BrokerId]) -> list[PlannedMove]:
+        raise BrokerIdNotRegisteredError(f"no brokers {draining}")
 
     async def elect_leaders(
         self, partitions: Sequence[TopicPartition], *, unclean: bool

@@ -80,6 +80,14 @@ async def test_quorum_of_one_is_described(broker: RunningBroker) -> None:
     ]
 
 
+async def test_broker_that_is_alone_has_nothing_to_plan(broker: RunningBroker) -> None:
+    await broker.create_topic("web", partitions=3)
+
+    plan = await broker.cluster.PlanRebalancing(cluster_pb2.PlanRebalancingRequest())
+
+    assert not plan.moves
+
+
 async def test_errors_of_partitions_are_their_own(
     cluster: cluster_pb2_grpc.ClusterAsyncStub,
 ) -> None:
@@ -102,6 +110,10 @@ async def test_errors_of_partitions_are_their_own(
 async def test_refusals_are_statuses(cluster: cluster_pb2_grpc.ClusterAsyncStub) -> None:
     not_there = (grpc.StatusCode.NOT_FOUND, Error.BROKER_ID_NOT_REGISTERED)
 
+    assert (
+        await refusal(cluster.PlanRebalancing(cluster_pb2.PlanRebalancingRequest(draining=[9])))
+        == not_there
+    )
     assert await refusal(cluster.SetDraining(cluster_pb2.SetDrainingRequest())) == not_there
     assert (
         await refusal(cluster.UnregisterBroker(cluster_pb2.UnregisterBrokerRequest())) == not_there

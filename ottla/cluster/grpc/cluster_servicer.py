@@ -77,6 +77,12 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
         async with self._calls.call("Reassign", context):
             return await self._reassign(request)
 
+    async def PlanRebalancing(
+        self, request: cluster_pb2.PlanRebalancingRequest, context: Context
+    ) -> cluster_pb2.PlanRebalancingResponse:
+        async with self._calls.call("PlanRebalancing", context):
+            return await self._plan_rebalancing(request)
+
     async def ElectLeaders(
         self, request: cluster_pb2.ElectLeadersRequest, context: Context
     ) -> cluster_pb2.PartitionResultsResponse:
@@ -156,6 +162,22 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
                     for part in request.partitions
                 ]
             )
+        )
+
+    async def _plan_rebalancing(
+        self, request: cluster_pb2.PlanRebalancingRequest
+    ) -> cluster_pb2.PlanRebalancingResponse:
+        moves = await self._administration.plan_rebalancing(list(map(BrokerId, request.draining)))
+        return cluster_pb2.PlanRebalancingResponse(
+            moves=[
+                cluster_pb2.PlanRebalancingResponse.Move(
+                    topic=move.topic_partition.topic,
+                    partition=move.topic_partition.partition,
+                    replicas_before=move.replicas_before,
+                    replicas=move.replicas,
+                )
+                for move in moves
+            ]
         )
 
     async def _elect_leaders(
