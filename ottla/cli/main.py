@@ -35,10 +35,12 @@ READER_GONE: Final = 141
 _COMMANDS: Final = {
     "up": LazyCommand("ottla.cli.up:up", "Start a cluster on this machine and serve."),
     "broker": LazyCommand("ottla.cli.broker:broker", "Run one broker, told by settings."),
-    "cluster": LazyCommand("ottla.cli.cluster:cluster", "See how a cluster is."),
+    "cluster": LazyCommand(
+        "ottla.cli.cluster:cluster", "See how a cluster is, and look after its brokers."
+    ),
     "certs": LazyCommand("ottla.cli.certs:certs", "Make certificates for mutual TLS."),
     "topic": LazyCommand(
-        "ottla.cli.topic:topic", "Create, list, describe, alter and delete topics."
+        "ottla.cli.topic:topic", "Create, list, describe, alter, move and delete topics."
     ),
     "produce": LazyCommand(
         "ottla.cli.produce:produce", "Send records from standard input to a topic."

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from ottla.cli.arguments import parse_broker_ids, parse_configs
 from ottla.cli.connection import Connection, connection_options
 
 
@@ -13,13 +14,14 @@ def _parse_configs(
     context: click.Context, parameter: click.Parameter, texts: Sequence[str]
 ) -> dict[str, str]:
     del context, parameter
-    configs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE, e.g. retention.ms=604800000")
-        configs[key.strip()] = value
-    return configs
+    return parse_configs(texts)
+
+
+def _broker_ids(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...]:
+    del context, parameter
+    return parse_broker_ids(text)
 
 
 _config_option = click.option(
@@ -35,7 +37,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 
 @click.group
 def topic() -> None:
-    """Create, list, describe, alter and delete topics."""
+    """Create, list, describe, alter, move and delete topics."""
 
 
 @topic.command
@@ -151,6 +153,54 @@ def alter(
     topic_work.alter(
         connection, name, partitions=partitions, configs=configs, deleted_configs=deleted_configs
     )
+
+
+@topic.command
+@click.argument("name")
+@click.option(
+    "--partition",
+    "partitions",
+    type=click.IntRange(min=0),
+    metavar="N",
+    multiple=True,
+    help="Which one; may be repeated.",
+)
+@click.option(
+    "--replicas",
+    metavar="ID,...",
+    callback=_broker_ids,
+    help="The brokers that are to have it, the preferred leader first.",
+)
+@click.option("--cancel", is_flag=True, help="Take back what is under way; of all partitions.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it has moved.")
+@_json_option
+@connection_options
+def reassign(
+    name: str,
+    *,
+    partitions: Sequence[int],
+    replicas: Sequence[int],
+    cancel: bool,
+    no_wait: bool,
+    as_json: bool,
+    connection: Connection,
+) -> None:
+    """Move partitions of a topic to the brokers given.
+
+    'ottla cluster rebalance' finds better places by itself.
+    """
+    if cancel and replicas:
+        raise click.UsageError("--cancel takes no --replicas")
+    if not cancel and not (partitions and replicas):
+        raise click.UsageError("give --partition and --replicas, or --cancel")
+    from ottla.cli import topic_moving  # noqa: PLC0415 -- brings gRPC along
+
+    if cancel:
+        topic_moving.cancel(connection, name, partitions, as_json=as_json)
+    else:
+        topic_moving.reassign(
+            connection, name, partitions, replicas, wait=not no_wait, as_json=as_json
+        )
 
 
 @topic.command

@@ -40,8 +40,8 @@ RECONNECT_BACKOFF_MIN_MS: Final = 100
 RECONNECT_BACKOFF_MAX_MS: Final = 300
 """A broker that is back may lead soon, and must be noticed; gRPC's own bound is two minutes."""
 
-PING_INTERVAL_MS: Final = 2_000
-PING_TIMEOUT_MS: Final = 2_000
+PING_INTERVAL_MS: Final = 1_000
+PING_TIMEOUT_MS: Final = 1_500
 """A broker that hangs, or is cut off, is given up after both, with all that waits for it. Only
 connections with something under way are pinged, and both ends do it without Python."""
 

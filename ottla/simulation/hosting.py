@@ -10,7 +10,7 @@ its earlier life did, which may have lost the end of its logs since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from ottla.model.errors import StorageError
@@ -64,8 +64,10 @@ class Hosting:
     def open(self, image: ClusterImage) -> bool:
         """Open all logs, with recovery; return whether the last stop was clean."""
         report = self._logs.open_all(lambda _partition: self._config, wall_ms=self._wall_ms())
-        if self._logs.offline:
-            raise StorageError(f"offline: {dict(self._logs.offline)}")
+        # One that is missing may have been given up; the next image says whether it is ours.
+        offline = self._logs.offline.keys() - self._logs.missing
+        if offline:
+            raise self._logs.offline[min(offline)]
         self._opened = True
         self.image_applied(image)
         return report.clean
@@ -101,6 +103,7 @@ class Hosting:
             assigned = {tp: (topic, part) for tp, topic, part in self._assigned(image)}
             for topic_partition in [tp for tp in self._logs.logs if tp not in assigned]:
                 self._drop(topic_partition)
+            self._let_go_of_missing({tp: part for tp, (_, part) in assigned.items()})
             self._make([(tp, topic) for tp, (topic, _) in assigned.items()])
             serving = frozenset(
                 broker.broker_id
@@ -125,7 +128,16 @@ class Hosting:
         if replica is None:
             self._logs.set_aside(topic_partition)  # removed before, and back after a crash
         else:
-            replica.resign()
+            replica.give_up()
+            self._logs.delete(topic_partition, now_ms=self._host.process.clock.now_ms())
+
+    def _let_go_of_missing(self, assigned: Mapping[TopicPartition, PartitionImage]) -> None:
+        """Begin partitions anew that were given up, unless somebody counts on what was there."""
+        for topic_partition in sorted(self._logs.missing):
+            part = assigned.get(topic_partition)
+            holders = part and (*part.in_sync_replicas, *part.eligible_leader_replicas)
+            if holders and self._broker in holders:
+                raise self._logs.offline[topic_partition]
             self._logs.delete(topic_partition, now_ms=self._host.process.clock.now_ms())
 
     def _make(self, assigned: list[tuple[TopicPartition, TopicImage]]) -> None:

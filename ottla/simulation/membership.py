@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ottla.controller.requests import BeginShutdown, RegisterBroker, UnfenceBroker
+from ottla.model.errors import InconsistentVoterSetError
 from ottla.model.ids import NO_BROKER, NO_METADATA, BrokerEpoch, BrokerId, MetadataOffset
 from ottla.model.image import ClusterImage
 from ottla.simulation.controller_client import ControllerClient
@@ -66,6 +67,10 @@ class Membership:
         """Register, however long it takes."""
 
         def registered(result: Result) -> None:
+            if isinstance(result, InconsistentVoterSetError):
+                # Somebody must readmit this voter first.
+                self._process.after(REDIAL_MAX_MS, "register", lambda: self.register(request))
+                return
             assert isinstance(result, Served), result
             assert isinstance(result.response, int)
             self.broker_epoch = BrokerEpoch(result.response)

@@ -1,8 +1,9 @@
 """What goes wrong, when, and to whom.
 
 Every so often the nemesis draws a fault, does it, and a while later undoes it. It never takes more
-than the cluster promises to survive: what is *wiped* is not the only copy, a voter keeps its votes,
-and power goes off for everybody only in a way that brings everybody back. In the end it undoes all.
+than the cluster promises to survive: what is *wiped* is not the only copy, and never two voters at
+once; power goes off for everybody only in a way that brings everybody back. In the end it undoes
+all.
 
 ==================  ======================================================================
 kill                one broker; it comes back after milliseconds or seconds
@@ -18,7 +19,7 @@ slow disk           all syncs of one broker take long
 clock jump          the wall clock of one broker is set
 full disk           writes of one broker fail, until it is started again with more room
 stop                one broker stops in good order and is started again
-wipe                one follower that does not vote is stopped and comes back with an empty disk
+wipe                one broker comes back with an empty disk; a voter must be readmitted then
 preferred leaders   somebody asks for the preferred leaders
 reassignment        somebody moves a partition to other brokers, or cancels that
 deleted records     somebody deletes committed records from the beginning of a partition
@@ -32,7 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from ottla.controller.raft.messages import Message, VoteResponse
-from ottla.controller.requests import ElectLeaders, Reassign, Reassignment, Request
+from ottla.controller.requests import ElectLeaders, ReadmitVoter, Reassign, Reassignment, Request
 from ottla.model.ids import BrokerId, Offset
 from ottla.simulation.invariants import Invariants
 from ottla.simulation.network import Network
@@ -115,6 +116,7 @@ class Nemesis:
         """Begin."""
         self._active = True
         self._next()
+        self._readmit_voters()
 
     def end(self) -> None:
         """Undo everything and do no more: from here on the cluster must recover."""
@@ -298,7 +300,7 @@ class Nemesis:
         At least ``min.insync.replicas`` replicas are in sync or eligible, so all but one of them
         may lose what they have. Of those that have lost it the controller may not know yet.
         """
-        if machine.id in machine.settings.voters:
+        if not self._may_lose_its_votes(machine):
             return False
         for ledger in self._invariants.ledgers.values():
             image = ledger.image
@@ -309,6 +311,31 @@ class Nemesis:
             if machine.id in holders and (len(holders) == 1 or ledger.min_insync_needed == 1):
                 return False
         return True
+
+    def _may_lose_its_votes(self, machine: BrokerMachine) -> bool:
+        """Whether the other voters are up, remember theirs, and will know it for another."""
+        voters = machine.settings.voters
+        known = self._invariants.image.voters
+        if machine.id not in voters:
+            return True
+        for other in self._machines:
+            if other.id not in voters or other is machine:
+                continue
+            process = other.process
+            if process is None or known.get(other.id) != other.directory_id:
+                return False
+            if process.metadata.image.voters.get(machine.id) != machine.directory_id:
+                return False
+        return known.get(machine.id) == machine.directory_id
+
+    def _readmit_voters(self) -> None:
+        """Readmit voters with new directories: what an operator does, all the time."""
+        for machine in self._machines:
+            known = self._invariants.image.voters.get(machine.id)
+            if machine.process is not None and known not in (None, machine.directory_id):
+                self._note(f"readmits voter {machine.id}")
+                self._ask(ReadmitVoter(broker_id=machine.id, directory_id=machine.directory_id))
+        self._world.after(self._world.between(300, 1_500), "readmit", self._readmit_voters)
 
     # --- Hanging, and being slow ---
 

@@ -118,6 +118,8 @@ class BrokerMachine:
         self.disk = self._new_disk()
         self.disk_slow_ms = 0
         self.wall_offset_ms = 0
+        self.directory_id = b""
+        """Of the data directory on its disk, once a broker has claimed it."""
         self.disk_was_hurt = False
         """Whether the disk was made to fail, so that a broker may stop because of it."""
         self.process: BrokerProcess | None = None
@@ -223,6 +225,7 @@ class BrokerProcess(Process):
             new_directory_id=UUID(int=self.world.random.getrandbits(128)),
         )
         self._logs = logs
+        machine.directory_id = logs.meta.directory_id.bytes
         self.quorum = QuorumNode(
             self,
             self.network,
@@ -235,6 +238,7 @@ class BrokerProcess(Process):
             ticked=self._ticked,
             disk_delay_ms=self._tick_delay_ms,
             said=self._said,
+            admits=self._admits,
         )
         self.shell.connect(self.quorum)
         self.client = ControllerClient(
@@ -314,6 +318,11 @@ class BrokerProcess(Process):
         self.watcher.raft_role(self.machine.id, change)
         self.shell.role_changed(change)
 
+    def _admits(self, peer: Process) -> bool:
+        assert isinstance(peer, BrokerProcess)
+        known = self.metadata.image.voters.get(peer.machine.id)
+        return known in (None, peer.machine.directory_id)
+
     def _said(self, peer: BrokerId, message: Message) -> None:
         if self.machine.eavesdrop is not None:
             self.machine.eavesdrop(self.machine, peer, message)
@@ -352,7 +361,7 @@ class BrokerProcess(Process):
             host=f"broker{self.machine.id}",
             grpc_port=7092,
             clean_shutdown=clean,
-            directory_id=self._logs.meta.directory_id.bytes,
+            directory_id=self.machine.directory_id,
             voter=self.machine.id in self.machine.settings.voters,
         )
         self.membership.register(request)

@@ -1,8 +1,10 @@
 """A broker's node of the metadata quorum: its engine, its links, and when it ticks.
 
-The node with the higher number dials. A new link replaces an old one with the same peer, which may
-be one whose end has not been noticed yet. The engine ticks after whatever arrives, and every
-``TICK_INTERVAL_MS`` besides; on a slow disk a tick waits, for it syncs.
+The node with the higher number dials. Both ends look whether the other is a voter with another data
+directory than the metadata log knows: it has forgotten its votes, and gets no link. A new link
+replaces an old one with the same peer, which may be one whose end has not been noticed yet. The
+engine ticks after whatever arrives, and every ``TICK_INTERVAL_MS`` besides; on a slow disk a tick
+waits, for it syncs.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class QuorumNode:
         ticked: Callable[[], None],
         disk_delay_ms: Callable[[], int],
         said: Callable[[BrokerId, Message], None],
+        admits: Callable[[Process], bool],
     ) -> None:
         """Open the engine; :meth:`start` lets it run."""
         self._process = process
@@ -63,6 +66,7 @@ class QuorumNode:
         self._ticked = ticked
         self._disk_delay_ms = disk_delay_ms
         self._said = said
+        self._admits = admits
         self._links: dict[BrokerId, _Present] = {}
         self._numbers = 0
         self._woken = False
@@ -112,6 +116,8 @@ class QuorumNode:
         """Take a link that ``peer`` dialled."""
         if peer not in self._voters and self._id not in self._voters:
             return False
+        if not self._admits(end.peer.process):
+            return False
         self._connected(peer, end)
         return True
 
@@ -121,7 +127,11 @@ class QuorumNode:
             self._process.after(delay_ms, "redial", lambda: self._dial(peer))
 
         def opened(end: LinkEnd) -> None:
-            self._connected(peer, end, ended=redial)
+            if self._admits(end.peer.process):
+                self._connected(peer, end, ended=redial)
+            else:
+                end.close()
+                redial()
 
         self._network.dial(
             self._process, peer, service=QUORUM, hello=self._id, opened=opened, failed=redial

@@ -95,6 +95,7 @@ class Replica:
         self._generation = 1
         self._waiting: list[_WaitingProducer] = []
         self._flush_requested = False
+        self._is_gone = False
         self._tick_at_ms: int | None = None
         host.watcher.log_opened(self._broker, topic_partition, log)
 
@@ -214,6 +215,11 @@ class Replica:
         if led:
             self._host.records_changed(self)
 
+    def give_up(self) -> None:
+        """Leave the log alone: its directory is about to go."""
+        self.resign()
+        self._is_gone = True
+
     # --- Producing ---
 
     def append(
@@ -279,6 +285,8 @@ class Replica:
 
     def _flush(self) -> None:
         self._flush_requested = False
+        if self._is_gone:
+            return
         self.log.flush()
         self._host.watcher.durable(self._broker, self.topic_partition, self.log.recovery_point)
         process = self._host.process

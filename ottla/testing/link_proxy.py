@@ -9,7 +9,6 @@ holes, so :meth:`LinkProxy.heal` closes every connection that was open during a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from types import TracebackType
 from typing import Final, Self
 
@@ -33,6 +32,7 @@ class LinkProxy:
         self._back = _Pipe()
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -64,24 +64,30 @@ class LinkProxy:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
+        self._closed = True
         self._server.close()
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await self._connect(reader, writer)
-        finally:
-            self._connections.discard(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.ensure_future(self._connect(reader, writer))
+        self._connections.add(connection)
+
+        def ended(connection: asyncio.Task[None]) -> None:
+            # Also of one that was cancelled before it began.
+            self._connections.discard(connection)
             writer.transport.abort()
 
+        connection.add_done_callback(ended)
+        if self._closed:
+            connection.cancel()
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            return
         ways = [
             asyncio.ensure_future(_pass_on(reader, far_writer, self._there)),
             asyncio.ensure_future(_pass_on(far_reader, writer, self._back)),

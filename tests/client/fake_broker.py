@@ -278,7 +278,7 @@ class FakeBroker:
             options=[
                 ("grpc.max_receive_message_length", 8 << 20),
                 ("grpc.max_send_message_length", 8 << 20),
-                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 400),
             ]
         )
         log_pb2_grpc.add_LogServicer_to_server(FakeLogService(self), server)

@@ -229,6 +229,29 @@ async def test_consumer_leaves_a_leader_that_hangs_once_there_is_another(
         trio.brokers[hung - 1].wake()
 
 
+async def test_consumer_whose_leader_dies_waits_for_the_next_one_and_no_longer(
+    trio: FakeCluster,
+) -> None:
+    await fill(trio, 20)
+    backoff = {"retry_backoff_ms": FOR_EVER_MS, "retry_backoff_max_ms": FOR_EVER_MS}
+    async with reading(trio, "web", **backoff) as consumer:
+        assert consumer._session is not None
+        await take(consumer, 10)
+        await until(lambda: trio.watched_at)
+        while trio.watched_at == [1]:
+            consumer._session.metadata._watch.move()
+            await until(lambda: trio.watched_at != [1] and trio.watched_at)
+        await trio.brokers[0].stop()
+        fetcher = consumer._session.fetcher
+        await until(lambda: any(each.topic_partition == WEB_0 for each in fetcher._timers))
+
+        trio.move_leader("web", 0, to=2)
+        async with eager(trio) as producer:
+            await producer.send_and_wait("web", b"x", partition=0)
+
+        assert len(await take(consumer, 11)) == 11
+
+
 async def lose_and_replace(cluster: FakeCluster, *, keep: int, replace: int) -> None:
     """Elect a leader that has only ``keep`` records, and write others."""
     cluster.fetches_flow.clear()

@@ -203,12 +203,11 @@ def plain(tmp_path: Path) -> Iterator[Up]:
 
 def test_told_to_stop_all_brokers_stop_together_and_in_good_order(plain: Up) -> None:
     text = "\n".join(plain.read_lines("Stop"))
-    began = time.monotonic()
 
     assert plain.stop() == 0
 
     # None of them waits for a majority that is gone.
-    assert time.monotonic() - began < 4
+    assert "handed_over" not in plain.said
     assert "3 brokers are ready" in text
     (data,) = set(re.findall(r"data  (\S+)/broker-\d, gone when they stop", text))
     assert not Path(data).exists()

@@ -1,0 +1,218 @@
+"""Carrying out moves: plan, show, ask, begin a few at a time, wait for them.
+
+How it stands comes from a watch of the metadata, so that each step follows at once on the one
+before it; nothing is polled. Ctrl-C ends the waiting and nothing else: the cluster finishes what
+was begun, and is in a legal state before, during and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import click
+
+from ottla.cli.client_loop import run_client
+from ottla.cli.connection import Connection
+from ottla.cli.failure import CommandError
+from ottla.cli.moves import Moving, Picture, loads, picture_of, under_way
+from ottla.cli.moves_print import Plan
+from ottla.cli.moves_progress import MovesProgress
+from ottla.cli.output import say
+from ottla.client.admin import Admin
+from ottla.client.admin_values import ClusterDescription, PlannedMove
+from ottla.client.errors import PartialFailureError
+from ottla.model.errors import (
+    ElectionNotNeededError,
+    OttlaError,
+    PreferredLeaderNotAvailableError,
+)
+from ottla.model.ids import TopicPartition
+from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX, TOPICS_PER_REQUEST_MAX
+
+NAMED_MAX: Final = 5
+"""Partitions that a sentence names."""
+
+
+async def look_at(admin: Admin) -> tuple[ClusterDescription, Picture]:
+    """Return the brokers and all partitions."""
+    cluster = await admin.describe_cluster()
+    topics = await admin.describe_topics(include_internal=True)
+    return cluster, picture_of(topics)
+
+
+async def plan_of(
+    admin: Admin,
+    moves: Iterable[PlannedMove],
+    cluster: ClusterDescription,
+    picture: Picture,
+) -> Plan:
+    """Return a plan that consists of ``moves``, with what they mean."""
+    moves = list(moves)
+    brokers = [broker.broker_id for broker in cluster.brokers]
+    serving = [broker.broker_id for broker in cluster.brokers if not broker.is_fenced]
+    return Plan(
+        moves=moves,
+        under_way=under_way(picture),
+        loads=loads(brokers, picture, moves),
+        sizes=await _sizes(admin, serving) if moves else {},
+    )
+
+
+def ask_to_go_on(question: str, *, yes: bool) -> None:
+    """Ask a person whether to go on; raise if nobody is there to ask, or the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError("nothing was changed: nobody is there to ask; --yes goes ahead")
+    if not click.confirm(question, err=True):
+        raise CommandError("nothing was changed")
+
+
+def carry_out(
+    connection: Connection,
+    moves: Sequence[PlannedMove],
+    *,
+    begun: Sequence[PlannedMove],
+    at_once: int,
+    go_on_with: str,
+) -> Moving:
+    """Carry out moves, and wait for those that were ``begun``; return how it ended.
+
+    ``go_on_with`` is the command that goes on where this one was interrupted.
+    """
+
+    async def work() -> Moving:
+        async with Admin(connection.servers, **connection.options()) as admin:
+            moving = Moving(moves, begun=begun, at_once=at_once)
+            try:
+                await _move(admin, moving)
+            except asyncio.CancelledError:
+                say(interrupted(moving, go_on_with))
+                raise
+            return moving
+
+    return run_client(work())
+
+
+async def elect_preferred(admin: Admin, partitions: Sequence[TopicPartition]) -> None:
+    """Let the preferred leaders of partitions lead, where they can."""
+    for some in _portions(partitions):
+        for name, error in (await _errors_of_election(admin, some)).items():
+            if not isinstance(error, ElectionNotNeededError | PreferredLeaderNotAvailableError):
+                say(f"{name}: {error}")
+
+
+def interrupted(moving: Moving, go_on_with: str) -> str:
+    """Return what there is to say after Ctrl-C."""
+    total = len(moving.done) + len(moving.begun) + len(moving.waiting)
+    sentences = [f"interrupted: {len(moving.done):,} of {total:,} partitions have moved"]
+    if moving.begun:
+        sentences.append(f"the cluster finishes {named(moving.begun)} by itself")
+    if moving.waiting:
+        sentences.append(f"{len(moving.waiting):,} did not begin")
+    advice = f"'{go_on_with}' goes on, 'ottla cluster rebalance --cancel' takes back what began"
+    return f"{'; '.join(sentences)}\n{advice}"
+
+
+def named(moves: Sequence[PlannedMove]) -> str:
+    """Return the partitions of moves, the first few by name."""
+    names = ", ".join(str(move.topic_partition) for move in moves[:NAMED_MAX])
+    more = len(moves) - NAMED_MAX
+    return f"{names} and {more:,} more" if more > 0 else names
+
+
+async def cancel_all(admin: Admin, moves: Sequence[PlannedMove]) -> dict[str, OttlaError]:
+    """Take moves back; return what kept some from it."""
+    return await _reassign(admin, {move.topic_partition: () for move in moves})
+
+
+async def reassign(admin: Admin, moves: Sequence[PlannedMove]) -> dict[str, OttlaError]:
+    """Begin moves; return why some could not."""
+    return await _reassign(admin, {move.topic_partition: move.replicas for move in moves})
+
+
+async def _reassign(
+    admin: Admin, replicas: dict[TopicPartition, tuple[int, ...]]
+) -> dict[str, OttlaError]:
+    errors: dict[str, OttlaError] = {}
+    for some in _portions(list(replicas)):
+        try:
+            await admin.reassign({partition: replicas[partition] for partition in some})
+        except PartialFailureError as error:
+            errors |= error.errors
+        except OttlaError as error:
+            if len(some) > 1 or error.retriable:
+                raise
+            errors[str(some[0])] = error
+    return errors
+
+
+async def _move(admin: Admin, moving: Moving) -> None:
+    moves = [*moving.begun, *moving.waiting]
+    topics = sorted({move.topic_partition.topic for move in moves})
+    if not topics:
+        return
+    picture = dict((await look_at(admin))[1])
+    everything = len(topics) > TOPICS_PER_REQUEST_MAX
+    progress = MovesProgress(moving, total=len(moves))
+    with progress:
+        async with aclosing(admin.watch_metadata(None if everything else topics)) as changes:
+            async for change in changes:
+                for topic in change.topics:
+                    picture.update(picture_of([topic]))
+                for name in [name for name in picture if name.topic in change.deleted_topics]:
+                    del picture[name]
+                while beginning := moving.step(picture):
+                    errors = await reassign(admin, beginning)
+                    for move in beginning:
+                        if (error := errors.get(str(move.topic_partition))) is not None:
+                            say(f"{move.topic_partition}: {error}")
+                            moving.refused(move.topic_partition)
+                    if not errors:
+                        break
+                progress.show()
+                if moving.is_finished:
+                    break
+    wanted = {move.topic_partition: move.replicas[0] for move in moving.done}
+    await elect_preferred(
+        admin, [name for name, first in wanted.items() if picture[name].leader != first]
+    )
+
+
+async def _errors_of_election(
+    admin: Admin, partitions: Sequence[TopicPartition]
+) -> dict[str, OttlaError]:
+    try:
+        await admin.elect_leaders(partitions)
+    except PartialFailureError as error:
+        return dict(error.errors)
+    except OttlaError as error:
+        if len(partitions) > 1:
+            raise
+        return {str(partitions[0]): error}
+    return {}
+
+
+async def _sizes(admin: Admin, brokers: Sequence[int]) -> dict[TopicPartition, int]:
+    """Return how large partitions are, as far as brokers answer."""
+    sizes: dict[TopicPartition, int] = {}
+    answers = await asyncio.gather(*map(admin.describe_broker, brokers), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, OttlaError):
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
+        for directory in answer.log_directories:
+            for hosted in directory.partitions:
+                known = sizes.get(hosted.topic_partition, 0)
+                sizes[hosted.topic_partition] = max(known, hosted.size_bytes)
+    return sizes
+
+
+def _portions(partitions: Sequence[TopicPartition]) -> Iterable[Sequence[TopicPartition]]:
+    for start in range(0, len(partitions), PARTITIONS_PER_REQUEST_MAX):
+        yield partitions[start : start + PARTITIONS_PER_REQUEST_MAX]

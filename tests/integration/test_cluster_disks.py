@@ -1,0 +1,99 @@
+"""Brokers come with empty disks: new ones, replaced ones, and voters that have forgotten all."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ottla.client import Admin
+from ottla.model.ids import TopicPartition
+from ottla.testing.broker_process import BrokerProcess
+from ottla.testing.cluster_processes import ClusterProcesses
+from tests.chaos.cluster import controller_of, wait_healed
+from tests.integration.cluster_load import TOPIC, account_is_clean, healed, load
+from tests.integration.cluster_requests import DEADLINE_S, QUICK
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[ClusterProcesses]:
+    with ClusterProcesses(data_directory=tmp_path, settings=QUICK) as processes:
+        yield processes
+
+
+@pytest.fixture
+def added(cluster: ClusterProcesses) -> Iterator[BrokerProcess]:
+    """A fourth broker, not started; it does not vote."""
+    directory = cluster.directory_of(3).parent
+    same = [word.replace("node.id=0", "node.id=3") for word in cluster.brokers[0].arguments]
+    broker = BrokerProcess(data_directory=directory, subcommand=("broker",), arguments=same)
+    yield broker
+    broker.leave()
+
+
+async def test_added_broker_takes_replicas_and_gets_them_back_when_its_disk_is_replaced(
+    cluster: ClusterProcesses, added: BrokerProcess
+) -> None:
+    async with load(cluster.bootstrap) as workload:
+        await healed(cluster.bootstrap, workload)
+
+        await asyncio.to_thread(added.start)
+
+        async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
+            await admin.reassign({TopicPartition(TOPIC, 0): (3, 0, 1)})
+            await _moved(admin, (3, 0, 1))
+        await healed(cluster.bootstrap, workload)
+
+        added.kill()
+        shutil.rmtree(cluster.directory_of(3))
+        await asyncio.to_thread(added.start)
+
+        await healed(cluster.bootstrap, workload)
+        await account_is_clean(workload)
+
+
+async def _moved(admin: Admin, replicas: tuple[int, ...]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            (topic,) = await admin.describe_topics([TOPIC])
+            if topic.partitions[0].replicas == replicas:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_voter_that_forgot_its_votes_is_refused_with_a_reason_until_it_is_readmitted(
+    cluster: ClusterProcesses,
+) -> None:
+    async with load(cluster.bootstrap) as workload:
+        await healed(cluster.bootstrap, workload)
+        victim = (await controller_of(cluster.bootstrap) + 1) % 3
+        wiped = cluster.brokers[victim]
+        wiped.kill()
+        shutil.rmtree(cluster.directory_of(victim))
+
+        wiped.launch()
+
+        async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
+            offered = await _offered(admin, victim)
+            assert "readmit" in wiped.stderr()
+            assert "broker.started" not in wiped.stderr().rpartition("broker.started")[2]
+            await admin.readmit_voter(victim, offered)
+        await asyncio.to_thread(wiped.wait_ready)
+        await wait_healed(cluster.bootstrap, TOPIC)
+        await account_is_clean(workload)
+
+
+async def _offered(admin: Admin, broker: int) -> bytes:
+    """Wait until the quorum has refused a directory of a voter, and return which."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            nodes = {node.broker_id: node for node in (await admin.describe_quorum()).nodes}
+            offered = nodes[broker].offered_directory_id
+            if offered is not None:
+                return offered
+            await asyncio.sleep(0.05)
