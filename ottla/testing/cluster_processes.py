@@ -35,6 +35,8 @@ class ClusterProcesses:
     """Brokers on loopback, numbered from 0 on."""
 
     size: int = 3
+    later: int = 0
+    """So many of them, the last ones, are not started with the others, but by whoever wants them."""
     data_directory: Path | None = None
     """Broker *i* keeps its data in ``broker-<i>`` there; ``None``: in a directory of the cluster,
     which is gone afterwards, and without syncing."""
@@ -66,14 +68,15 @@ class ClusterProcesses:
         return self.data_directory / f"broker-{broker_id}"
 
     def start(self) -> Self:
-        """Start every broker that does not run; return when all are ready.
+        """Start every broker that does not run, except for those of :attr:`later`; return when ready.
 
         Raises :exc:`~ottla.testing.broker_process.BrokerDidNotStartError`; all are stopped then.
         """
         if not self.brokers:
             self._prepare()
         try:
-            launched = [broker for broker in self.brokers if not broker.is_running]
+            at_once = self.brokers[: self.size - self.later]
+            launched = [broker for broker in at_once if not broker.is_running]
             for broker in launched:
                 broker.launch()
             for broker in launched:
