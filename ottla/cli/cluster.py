@@ -60,7 +60,9 @@ def cluster() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line each time.")
 @connection_options
 def status(*, watch: bool, interval_s: float, as_json: bool, connection: Connection) -> int:
-    """Show brokers, controller, quorum, and partitions in trouble.
+    """Show how brokers and partitions are.
+
+    Brokers, controller, quorum, and partitions in trouble.
 
     The exit status is 1 if a partition is offline or there is no controller. Where standard output
     is no terminal, each line begins with what it is about, and columns are separated by tabs.
@@ -129,10 +131,10 @@ def drain(
     as_json: bool,
     connection: Connection,
 ) -> None:
-    """Move everything that a broker has to others, and give it nothing new.
+    """Move everything off a broker.
 
-    Like rebalance, it shows its plan first, and can be interrupted. The broker stays drained, also
-    over restarts, until 'ottla cluster undrain'.
+    Like rebalance, it shows its plan first, and can be interrupted. The broker gets nothing new,
+    also after a restart, until 'ottla cluster undrain'.
     """
     from ottla.cli import cluster_moving  # noqa: PLC0415 -- brings gRPC along
 
@@ -155,7 +157,7 @@ def undrain(broker_id: int, *, connection: Connection) -> None:
 @_broker_argument
 @connection_options
 def remove(broker_id: int, *, connection: Connection) -> None:
-    """Have the cluster forget a broker that is gone for good.
+    """Forget a broker that is gone for good.
 
     It must have been drained and stopped. A voter cannot be removed.
     """
@@ -180,7 +182,11 @@ def remove(broker_id: int, *, connection: Connection) -> None:
 def elect_leaders(
     *, topics: Sequence[str], unclean: bool, yes: bool, as_json: bool, connection: Connection
 ) -> None:
-    """Let preferred leaders lead: the first replica of each partition."""
+    """Let preferred leaders lead again.
+
+    That is the first replica of each partition. Brokers do it by themselves now and then, unless
+    auto.leader.rebalance.enable is false.
+    """
     from ottla.cli import cluster_admin  # noqa: PLC0415 -- brings gRPC along
 
     if unclean:

@@ -231,7 +231,7 @@ def unset_configs(connection: Connection, broker_id: int | None, keys: Sequence[
 def _alter(connection: Connection, broker_id: int | None, changes: Sequence[ConfigChange]) -> None:
     resource = _resource(broker_id)
     with_admin(connection, lambda admin: admin.alter_configs({resource: changes}))
-    print(f"altered {resource}")
+    print(f"altered settings of {resource}")
 
 
 def _resource(broker_id: int | None) -> ConfigResource:

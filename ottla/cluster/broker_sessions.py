@@ -32,7 +32,7 @@ from ottla.model.errors import (
     OttlaError,
     StaleBrokerEpochError,
 )
-from ottla.model.ids import BrokerEpoch, BrokerId, ControllerEpoch, MetadataOffset
+from ottla.model.ids import NO_BROKER, BrokerEpoch, BrokerId, ControllerEpoch, MetadataOffset
 from ottla.model.image import BrokerImage, ClusterImage
 from ottla.runtime.clock import Clock
 from ottla.runtime.logging import Event, Severity, emit
@@ -113,6 +113,7 @@ class BrokerSessionsShell:
         self._new_sessions = new_sessions
         self._session_timeout_ms = session_timeout_ms
         self._image = metadata.image
+        self._controller_before = NO_BROKER
         self._reign: _Reign | None = None
         self._numbers = itertools.count(1)
         self._fencing: set[BrokerId] = set()
@@ -239,7 +240,9 @@ class BrokerSessionsShell:
         if epoch is None:
             self._end_reign()
         else:
-            self._begin_reign(linked=self._linked())
+            # The controller before lost its place because it was not heard from, most likely. If it
+            # lives, it hears of the new one at once and opens a session.
+            self._begin_reign(linked=frozenset(self._linked()) - {self._controller_before})
 
     def _begin_reign(self, *, linked: Collection[BrokerId]) -> None:
         self._end_reign()
@@ -268,6 +271,8 @@ class BrokerSessionsShell:
     def _image_applied(self, image: ClusterImage) -> None:
         """Tell the sessions who was fenced and unfenced since the last image."""
         before, self._image = self._image, image
+        if image.controller_id != before.controller_id:
+            self._controller_before = before.controller_id
         if self._reign is None or image.brokers is before.brokers:
             return
         sessions = self._reign.sessions

@@ -272,17 +272,29 @@ class ReplicaManager:
     def _missing_no_more(
         self, ours: Mapping[TopicPartition, _Assigned], changed: set[str]
     ) -> Iterator[TopicPartition]:
-        """Yield the partitions whose directory is missing, and may be, since the topic has gone."""
+        """Yield the partitions whose directory is missing, and may be.
+
+        Their topic has gone, or nobody counts on what this broker had of them.
+        """
         done = self._metadata.image.topics
         for topic_partition in self._logs.missing:
             if topic_partition.topic not in changed:
                 continue
             before = done.get(topic_partition.topic)
             assigned = ours.get(topic_partition)
-            if assigned is None or (
-                before is not None and before.topic_id != assigned.topic.topic_id
+            if (
+                assigned is None
+                or (before is not None and before.topic_id != assigned.topic.topic_id)
+                or not self._is_counted_on(assigned.image)
             ):
                 yield topic_partition
+
+    def _is_counted_on(self, partition: PartitionImage) -> bool:
+        """Whether records may be lost if this broker does not have what it had."""
+        return (
+            self._broker_id in partition.in_sync_replicas
+            or self._broker_id in partition.eligible_leader_replicas
+        )
 
     def _is_empty(self, topic_partition: TopicPartition) -> bool:
         log = self._logs.get(topic_partition)

@@ -13,6 +13,7 @@ pause               one broker hangs, for less or more than its session
 partition           one broker is cut off from the others, both ways
 one-way partition   from one broker nothing gets through to another, or to nobody
 lost controller     one broker and the controller cannot hear each other
+lost answers        leaders that propose an in-sync set do not hear what became of it
 swizzle             brokers are cut off one after another and joined in another order
 slow network        all messages of one broker take long
 slow disk           all syncs of one broker take long
@@ -52,6 +53,7 @@ WEIGHTS: Final[Mapping[str, int]] = {
     "partition": 4,
     "one-way partition": 3,
     "lost controller": 2,
+    "lost answers": 2,
     "swizzle": 1,
     "slow network": 2,
     "slow disk": 3,
@@ -97,6 +99,7 @@ class Nemesis:
             "partition": self._partition,
             "one-way partition": self._one_way,
             "lost controller": self._lost_controller,
+            "lost answers": self._lost_answers,
             "swizzle": self._swizzle,
             "slow network": self._slow_network,
             "slow disk": self._slow_disk,
@@ -126,7 +129,7 @@ class Nemesis:
         for machine in self._machines:
             machine.disk_slow_ms = 0
             machine.disk.crash_at_operation = None
-            machine.eavesdrop = None
+            machine.eavesdrop = machine.notice_proposal = None
             self._mend(machine)
             if machine.process is not None and machine.process.paused:
                 machine.process.resume()
@@ -441,6 +444,29 @@ class Nemesis:
         self._network.block(broker, controller)
         self._network.block(controller, broker)
         self._heal_later((500, 4_000))
+
+    def _lost_answers(self) -> None:
+        self._note("lies in wait for proposals")
+        for machine in self._machines:
+            machine.notice_proposal = self._proposed
+
+        def ignore() -> None:
+            for machine in self._machines:
+                machine.notice_proposal = None
+
+        self._later((2_000, 6_000), ignore)
+
+    def _proposed(self, machine: BrokerMachine) -> None:
+        controller = self._invariants.image.controller_id
+
+        def block() -> None:
+            if self._active:
+                self._count("partitions", f"keeps {controller}'s answers from broker {machine.id}")
+                self._network.block(controller, machine.id)
+                self._heal_later((100, 3_000))
+
+        if controller != machine.id and self._world.chance(2 / 3):
+            self._world.after(self._world.between(0, 3), "nemesis", block)
 
     def _swizzle(self) -> None:
         self._count("partitions", "cuts off one broker after another")

@@ -125,6 +125,8 @@ class BrokerMachine:
         self.process: BrokerProcess | None = None
         self.eavesdrop: Callable[[BrokerMachine, BrokerId, Message], None] | None = None
         """Told what its node says to the others of the quorum, for a nemesis that waits for it."""
+        self.notice_proposal: Callable[[BrokerMachine], None] | None = None
+        """Told when it proposes an in-sync set, likewise."""
 
     def __repr__(self) -> str:
         return f"<BrokerMachine {self.id} {self.process}>"
@@ -392,6 +394,8 @@ class BrokerProcess(Process):
         members = " ".join(str(member.broker_id) for member in effect.members)
         self.note(f"proposes {members} for {replica.topic_partition}")
         self.isr.propose(replica, effect)
+        if self.machine.notice_proposal is not None:
+            self.machine.notice_proposal(self.machine)
 
     def records_changed(self, replica: Replica) -> None:
         self.leader_calls.records_changed(replica)

@@ -36,7 +36,7 @@ class ClusterProcesses:
 
     size: int = 3
     later: int = 0
-    """So many of them, the last ones, are not started with the others, but by whoever wants them."""
+    """So many of them, the last ones, are started by whoever wants them, not with the others."""
     data_directory: Path | None = None
     """Broker *i* keeps its data in ``broker-<i>`` there; ``None``: in a directory of the cluster,
     which is gone afterwards, and without syncing."""
@@ -68,7 +68,7 @@ class ClusterProcesses:
         return self.data_directory / f"broker-{broker_id}"
 
     def start(self) -> Self:
-        """Start every broker that does not run, except for those of :attr:`later`; return when ready.
+        """Start every broker that does not run, those of :attr:`later` excepted; return when ready.
 
         Raises :exc:`~ottla.testing.broker_process.BrokerDidNotStartError`; all are stopped then.
         """

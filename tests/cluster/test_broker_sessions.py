@@ -171,6 +171,17 @@ def test_new_controller_fences_the_dead_one_within_moments() -> None:
     assert with_cluster(scenario) <= 350
 
 
+def test_new_controller_does_not_wait_long_for_one_that_hangs_with_its_connections_open() -> None:
+    async def scenario(cluster: Cluster) -> int:
+        await cluster.start(leader=0)
+        await let_pass(1_000)
+        hang(cluster, 0)
+        cluster.elect(2, term=2)
+        return await eventually(lambda: cluster[2].fenced == {0})
+
+    assert with_cluster(scenario) <= 350
+
+
 def test_deposed_controller_fences_nobody() -> None:
     async def scenario(cluster: Cluster) -> None:
         await cluster.start(leader=0)

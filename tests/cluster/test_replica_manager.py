@@ -360,6 +360,31 @@ async def test_partition_whose_directory_is_gone_is_offline_until_its_topic_is_d
     await again.stop()
 
 
+async def test_partition_whose_directory_is_gone_begins_anew_if_nobody_counts_on_it(
+    restarted: World,
+) -> None:
+    await restarted.start()
+    await restarted.flushed()
+    restarted.logs.checkpoint(restarted.replicas.high_watermarks())
+    restarted.disk.crash()
+    restarted.disk.remove(DIRECTORY / "web-0")
+    again = World(disk=restarted.disk)
+    (web,) = restarted.image.topics.values()
+    others = replace(
+        web.partitions[0],
+        replicas=(again.broker_id, BrokerId(7)),
+        in_sync_replicas=(BrokerId(7),),
+        leader=BrokerId(7),
+    )
+    topics = {"web": replace(web, partitions=(others, *web.partitions[1:]))}
+    again.image = replace(again.image, topics=topics, topic_names=restarted.image.topic_names)
+    await again.start()
+
+    assert WEB_0 not in again.replicas.offline
+    assert again.replicas.partitions[WEB_0].log.log_end_offset == 0
+    await again.stop()
+
+
 async def test_log_that_cannot_be_made_takes_its_partition_offline_alone(world: World) -> None:
     world.disk.fail("append", errno.EIO, name_suffix="orders-0/partition.metadata.tmp")
 

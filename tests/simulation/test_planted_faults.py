@@ -21,7 +21,7 @@ def test_a_planted_fault_is_found(name: str) -> None:
 
 def _first_found(name: str) -> Outcome | None:
     planted = PLANTED_FAULTS[name]
-    for seed in (planted.seed_hint, *range(1, planted.seeds_max + 1)):
+    for seed in range(1, planted.seeds_max + 1):
         outcome = run_seed(seed, planted.profile)
         if outcome.violation is not None:
             return outcome
