@@ -90,6 +90,9 @@ QUORUM_REMINDER_MS: Final = 10_000
 STOP_GRACE_MS: Final = 5_000
 """For requests under way when the broker stops: many syncs of a slow disk."""
 
+CALLS_END_GRACE_MS: Final = 500
+"""For calls that have been ended here to be ended there; cutting them off looks like a failure."""
+
 LEAVE_TIMEOUT_MS: Final = 5_000
 """For others to take over what the broker leads: several elections of the quorum."""
 
@@ -391,7 +394,7 @@ class Broker:
         port = await self._grpc.start(listen.host, listen.port)
         self._undo.push_async_callback(parts.control.channels.close)
         self._undo.push_async_callback(parts.control.quorum_channels.close)
-        self._undo.push_async_callback(self._grpc.stop, grace_s=0)
+        self._undo.push_async_callback(self._grpc.stop, grace_s=CALLS_END_GRACE_MS / 1000)
         self._undo.callback(parts.streams.close)
         return Address(listen.host, port)
 

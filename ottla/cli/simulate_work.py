@@ -57,7 +57,8 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     hours = sum(outcome.virtual_ms for outcome in outcomes) / _HOUR_MS
     acknowledged = sum(outcome.acknowledged for outcome in outcomes)
     return (
-        f"{len(outcomes)} seeds, {failed} failed: {events:,} events in {hours:.1f} virtual hours, "
+        f"{len(outcomes)} seed{'s' * (len(outcomes) != 1)}, {failed} failed: "
+        f"{events:,} events in {hours:.1f} virtual hours, "
         f"{counts['kills']:,} kills, {counts['partitions']:,} partitions, "
         f"{acknowledged:,} records acknowledged by all"
     )

@@ -7,7 +7,8 @@ acknowledgements that come up while a message is being written travel together i
     partitions ◄── batches, offsets, refusals ── by handle ◄── reader ◄── FollowResponse
 
 The leader's broker sends batches within a credit for all of them together, which is topped up as
-they are taken. Once a second it hears that we live.
+they are taken. Once a second it hears that we live. Where we are behind, it sends no more in a
+second than it was told, which is looked up once a second as well.
 
 A call that ended is made again: at once if it had served, later and later if it is refused.
 """
@@ -50,6 +51,7 @@ from ottla.v1.replication_pb2 import (
 LINK_ENDED: Final = Event("replica.link_ended", Severity.WARNING)
 
 _NO_EPOCH: Final = -1
+_ANY_RATE: Final = 0
 
 
 class FollowCall(Protocol):
@@ -72,10 +74,19 @@ Dial = Callable[[BrokerId], Awaitable[tuple[FollowCall, FollowerIdentity]]]
 class FollowLink:
     """See the module. Used on one event loop; :meth:`run` is a task of its owner's."""
 
-    def __init__(self, leader: BrokerId, *, dial: Dial) -> None:
-        """Copy from ``leader`` what will be added."""
+    def __init__(
+        self, leader: BrokerId, *, dial: Dial, catch_up_rate: Callable[[], int | None]
+    ) -> None:
+        """Copy from ``leader`` what will be added.
+
+        ``catch_up_rate`` says how many bytes a second to have of what is not in sync; ``None``: any
+        number.
+        """
         self.leader: Final = leader
         self._dial = dial
+        self._catch_up_rate = catch_up_rate
+        self._rate: int | None = None
+        self._rate_is_said = True
         self._handles: dict[Following, int] = {}
         self._followings: dict[int, Following] = {}
         self._new_handles = count(1)
@@ -102,6 +113,11 @@ class FollowLink:
     def is_empty(self) -> bool:
         """Whether there is nothing to copy."""
         return not self._handles
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether some replica that it copies to is not in sync."""
+        return not all(following.is_in_sync for following in self._handles)
 
     @property
     def is_open(self) -> bool:
@@ -182,6 +198,8 @@ class FollowLink:
         self._ends.clear()
         self._taken_bytes = 0
         self._credit_bytes = FOLLOW_CREDIT_BYTES
+        self._rate = self._catch_up_rate()
+        self._rate_is_said = self._rate is None  # which is so for a new call
         self._wake.set()
         for following in list(self._handles):
             following.step(LinkOpened())
@@ -195,6 +213,10 @@ class FollowLink:
         while True:
             await asyncio.sleep(FOLLOW_ALIVE_INTERVAL_MS / 1000)
             self._alive = True
+            rate = self._catch_up_rate()
+            if rate != self._rate:
+                self._rate = rate
+                self._rate_is_said = False
             self._wake.set()
 
     # --- Out ---
@@ -211,6 +233,9 @@ class FollowLink:
         request = FollowRequest(credit_bytes=self._credit_bytes, alive=self._alive)
         self._credit_bytes = 0
         self._alive = False
+        if not self._rate_is_said:
+            request.catch_up_bytes_per_second = self._rate or _ANY_RATE
+            self._rate_is_said = True
         if self._identity is not None:
             request.identity.CopyFrom(self._identity)
             self._identity = None

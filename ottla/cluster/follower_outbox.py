@@ -16,6 +16,8 @@ left to those behind. Each copy has one turn a message, so a busy partition does
 * A high watermark that has risen goes out with the next records. If none come, it goes out with all
   others of the stream after ``NEWS_DELAY_MS``: a producer that waits for each record has sent its
   next one by then, and pays for no second message.
+* Of those behind no more is sent in a second than the follower wants
+  (:mod:`ottla.cluster.byte_rate`).
 * Credit is bytes of batches. A message begins while credit is positive, and its debt is carried; so
   what a follower has not taken in is bounded by its credit and one message.
 """
@@ -29,6 +31,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Final
 
+from ottla.cluster.byte_rate import ByteRate
 from ottla.cluster.follower_copy import FollowerCopy
 from ottla.model.errors import InvalidRequestError, OttlaError
 from ottla.model.limits import (
@@ -68,6 +71,8 @@ class FollowerOutbox:
         self._cold_reads = 0
         self._behind_needs_room = False
         """Whether the next batch of those behind did not fit into what was left to them."""
+        self._behind_rate = ByteRate()
+        self._behind_timer: asyncio.TimerHandle | None = None
         self._news: dict[FollowerCopy, None] = {}
         self._news_are_due = False
         self._news_timer: asyncio.TimerHandle | None = None
@@ -94,6 +99,11 @@ class FollowerOutbox:
         self._credit_bytes = total
         if self._in_step or self._behind:
             self._woken.set()
+
+    def limit_behind(self, bytes_per_second: int | None) -> None:
+        """Send so much a second of those behind from now on; ``None``: as much as there is."""
+        self._behind_rate.limit(bytes_per_second, self._loop.time())
+        self._woken.set()
 
     def changed(self, copy: FollowerCopy) -> None:
         """Send what is new in ``copy``: records, offsets, or that it has ended."""
@@ -131,9 +141,10 @@ class FollowerOutbox:
         for copies in (self._in_step, self._behind, self._cold):
             copies.clear()
         self._news.clear()
-        if self._news_timer is not None:
-            self._news_timer.cancel()
-            self._news_timer = None
+        for timer in (self._news_timer, self._behind_timer):
+            if timer is not None:
+                timer.cancel()
+        self._news_timer = self._behind_timer = None
 
     # --- Messages ---
 
@@ -154,22 +165,46 @@ class FollowerOutbox:
                 await self._woken.wait()
 
     def _add_records(self, response: FollowResponse) -> None:
-        first, second = self._in_step, self._behind
-        reserved = FOLLOW_MESSAGE_BYTES_MAX // _SHARE_OF_THOSE_BEHIND if first and second else 0
-        if self._behind_needs_room:
-            first, second, reserved = second, first, 0
+        behind_bytes = self._room_of_those_behind()
+        if not behind_bytes:
+            self._take_turns(self._in_step, response, taken=0, room=FOLLOW_MESSAGE_BYTES_MAX)
+        elif self._behind_needs_room:
             self._behind_needs_room = False
-        taken = self._take_turns(first, response, taken=0, reserved=reserved)
-        self._take_turns(second, response, taken=taken, reserved=0)
+            taken = self._take_turns(self._behind, response, taken=0, room=behind_bytes)
+            self._behind_rate.spend(taken)
+            self._take_turns(self._in_step, response, taken=taken, room=FOLLOW_MESSAGE_BYTES_MAX)
+        else:
+            kept = FOLLOW_MESSAGE_BYTES_MAX // _SHARE_OF_THOSE_BEHIND if self._in_step else 0
+            room = FOLLOW_MESSAGE_BYTES_MAX - min(kept, behind_bytes)
+            taken = self._take_turns(self._in_step, response, taken=0, room=room)
+            room = min(FOLLOW_MESSAGE_BYTES_MAX, taken + behind_bytes)
+            total = self._take_turns(self._behind, response, taken=taken, room=room)
+            self._behind_rate.spend(total - taken)
+
+    def _room_of_those_behind(self) -> int:
+        """Return how many bytes a message may have of those behind; if none, come again."""
+        if not self._behind:
+            return 0
+        available = self._behind_rate.available(self._loop.time())
+        if available is None:
+            return FOLLOW_MESSAGE_BYTES_MAX
+        if not available and self._behind_timer is None:
+            self._behind_timer = self._loop.call_later(
+                self._behind_rate.wait_s(), self._behind_may_go_on
+            )
+        return min(available, FOLLOW_MESSAGE_BYTES_MAX)
+
+    def _behind_may_go_on(self) -> None:
+        self._behind_timer = None
+        self._woken.set()
 
     def _take_turns(
-        self, copies: deque[FollowerCopy], response: FollowResponse, *, taken: int, reserved: int
+        self, copies: deque[FollowerCopy], response: FollowResponse, *, taken: int, room: int
     ) -> int:
-        """Let each copy have its turn while there is room.
+        """Let each copy have its turn until ``room`` bytes are taken.
 
         So much was ``taken`` before; returns how much then is.
         """
-        room = FOLLOW_MESSAGE_BYTES_MAX - reserved
         turn_bytes = max(FOLLOW_TURN_BYTES_MIN, (room - taken) // max(1, len(copies)))
         for _ in range(len(copies)):
             if self._credit_bytes <= 0 or taken >= room:

@@ -167,6 +167,8 @@ class FollowerStream:
             # Else it has crossed our answer that ended the copy.
             if copy is not None and copy.generation == acknowledgement.generation:
                 self._acknowledge(copy, acknowledgement.end_offset)
+        if request.HasField("catch_up_bytes_per_second"):
+            self._limit_behind(request.catch_up_bytes_per_second)
         if request.credit_bytes:
             self._outbox.grant(request.credit_bytes)
         if request.alive:
@@ -218,6 +220,13 @@ class FollowerStream:
             copy.acknowledge(end_offset)
         except OttlaError as error:
             self._refuse(copy, error)
+
+    def _limit_behind(self, bytes_per_second: int) -> None:
+        if bytes_per_second < 0:
+            raise InvalidRequestError(
+                f"{bytes_per_second} bytes a second cannot be meant; 0 is any number"
+            )
+        self._outbox.limit_behind(bytes_per_second or None)
 
     async def _lives(self) -> None:
         for number, copy in enumerate(list(self._copies.values())):

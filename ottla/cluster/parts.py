@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -42,10 +42,10 @@ from ottla.cluster.replica_manager import ReplicaManager, SettingsOf
 from ottla.cluster.services import Services
 from ottla.cluster.topics import BrokerTopicsService
 from ottla.config.addresses import Address
-from ottla.config.broker_config import BrokerConfig
+from ottla.config.broker_config import BrokerConfig, catch_up_rate
 from ottla.controller.raft.consensus import RoleChanged
 from ottla.model.ids import BrokerId
-from ottla.model.image import ClusterImage
+from ottla.model.image import BrokerImage, ClusterImage
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import FileSystem
 from ottla.runtime.purgatory import Purgatory
@@ -100,6 +100,15 @@ class MetadataObserver:
         self._parts.control.role_changed(change)
 
 
+class _Storage(NamedTuple):
+    """The logs of this broker, and what works on them."""
+
+    logs: LogManager
+    directory: DataDirectory
+    clock: Clock
+    log_thread: ThreadPoolExecutor
+
+
 def wire(
     config: BrokerConfig,
     *,
@@ -123,20 +132,8 @@ def wire(
     isr_changes = IsrChanges(
         control.controller, broker_id=broker_id, broker_epoch=control.broker_epoch
     )
-    fetcher = ReplicaFetcher(
-        broker_id=broker_id,
-        incarnation_id=control.incarnation_id,
-        metadata=control.metadata,
-        dial=partial(dial_leader, control.channels),
-        address_of=lambda broker: config.quorum.address_of(
-            broker.broker_id, Address(broker.host, broker.grpc_port)
-        ),
-        logs=logs,
-        directory=directory,
-        flusher=flusher,
-        clock=clock,
-        log_thread=log_thread,
-    )
+    storage = _Storage(logs, directory, clock, log_thread)
+    fetcher = _fetcher(config, control, flusher, storage)
     replicas = ReplicaManager(
         broker_id=broker_id,
         incarnation_id=control.incarnation_id,
@@ -175,20 +172,44 @@ def wire(
             metadata=control.metadata,
             readers=readers,
         ),
-        maintenance=Maintenance(
-            replicas=replicas,
-            logs=logs,
-            directory=directory,
-            clock=clock,
-            log_thread=log_thread,
-            intervals=Intervals(
-                retention_check_ms=config.storage.retention_check_interval_ms,
-                checkpoint_ms=config.storage.checkpoint_interval_ms,
-            ),
-        ),
+        maintenance=_maintenance(config, replicas, storage),
         description=ReplicaDescription(replicas, directory, file_system),
     )
     return parts
+
+
+def _fetcher(
+    config: BrokerConfig, control: ControlParts, flusher: Flusher, storage: _Storage
+) -> ReplicaFetcher:
+    return ReplicaFetcher(
+        broker_id=control.broker_id,
+        incarnation_id=control.incarnation_id,
+        metadata=control.metadata,
+        dial=partial(dial_leader, control.channels),
+        address_of=partial(_address_of, config),
+        logs=storage.logs,
+        directory=storage.directory,
+        flusher=flusher,
+        clock=storage.clock,
+        log_thread=storage.log_thread,
+        catch_up_rate=lambda: catch_up_rate(
+            control.metadata.image.settings_of_broker(config.node.node_id, config.values)
+        ),
+    )
+
+
+def _maintenance(config: BrokerConfig, replicas: ReplicaManager, storage: _Storage) -> Maintenance:
+    return Maintenance(
+        replicas=replicas,
+        logs=storage.logs,
+        directory=storage.directory,
+        clock=storage.clock,
+        log_thread=storage.log_thread,
+        intervals=Intervals(
+            retention_check_ms=config.storage.retention_check_interval_ms,
+            checkpoint_ms=config.storage.checkpoint_interval_ms,
+        ),
+    )
 
 
 def services(parts: BrokerParts, config: BrokerConfig, *, gate: Gate, clock: Clock) -> Services:
@@ -242,6 +263,10 @@ def between_brokers(parts: BrokerParts) -> Sequence[Callable[[grpc.aio.Server], 
         ).add_to,
         ReplicationServicer(parts.streams).add_to,
     )
+
+
+def _address_of(config: BrokerConfig, broker: BrokerImage) -> Address:
+    return config.quorum.address_of(broker.broker_id, Address(broker.host, broker.grpc_port))
 
 
 def _settings(

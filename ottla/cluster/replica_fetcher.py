@@ -9,6 +9,9 @@ disturbing others.
                                     │ cut                   │       └──► FollowLink to broker 3
                                     └──► LogCutter          └ addresses: metadata cache
 
+Of what is not in sync, all links together copy so many bytes a second as a setting says: each has
+the same share. That is rough, and enough to leave something to others.
+
 A broker whose directory has failed copies nothing any more, so that leaders give it up: what it
 would acknowledge it could lose.
 """
@@ -66,11 +69,13 @@ class ReplicaFetcher:
         flusher: Flusher,
         clock: Clock,
         log_thread: Executor,
+        catch_up_rate: Callable[[], int | None] = lambda: None,
     ) -> None:
         """Copy to ``logs`` from brokers whose addresses ``metadata`` and ``address_of`` tell.
 
         ``dial`` waits until an address can be reached, and calls it. Nobody is called before
-        ``metadata`` knows of this life of the broker, ``incarnation_id``.
+        ``metadata`` knows of this life of the broker, ``incarnation_id``. ``catch_up_rate``: how
+        many bytes a second to copy of what is not in sync; ``None``: any number.
         """
         self._broker_id = broker_id
         self._incarnation_id = incarnation_id
@@ -80,6 +85,7 @@ class ReplicaFetcher:
         self._logs = logs
         self._directory = directory
         self._clock = clock
+        self._catch_up_rate = catch_up_rate
         self._cutter = LogCutter(flusher=flusher, clock=clock, log_thread=log_thread)
         self._links: dict[BrokerId, FollowLink] = {}
         self._assigned: dict[Following, FollowLink] = {}
@@ -99,11 +105,19 @@ class ReplicaFetcher:
             return
         link = self._links.get(following.leader)
         if link is None:
-            link = FollowLink(following.leader, dial=self._dial)
+            link = FollowLink(following.leader, dial=self._dial, catch_up_rate=self._share_of_rate)
             self._links[following.leader] = link
             self._changed.set()
         self._assigned[following] = link
         link.add(following)
+
+    def _share_of_rate(self) -> int | None:
+        """How many bytes a second one link may have of what is not in sync."""
+        rate = self._catch_up_rate()
+        if rate is None:
+            return None
+        sharing = sum(link.is_behind for link in self._links.values())
+        return max(1, rate // max(1, sharing))
 
     def release(self, following: Following) -> None:
         """See :class:`~ottla.cluster.following.Copier`."""

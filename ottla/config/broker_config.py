@@ -19,8 +19,11 @@ from typing import Final, NamedTuple
 
 from ottla.config.addresses import Address, parse_address, parse_voters
 from ottla.config.settings import SETTINGS, canonical_pair
+from ottla.config.topic_settings import INT64_MAX
 from ottla.model.errors import InvalidConfigError
 from ottla.model.ids import BrokerId
+
+_CATCH_UP_RATE: Final = "follower.replication.throttled.rate"
 
 
 class BadConfigurationError(Exception):
@@ -186,6 +189,15 @@ def broker_config(
     if problems:
         raise BadConfigurationError(problems)
     return config
+
+
+def catch_up_rate(values: Mapping[str, str]) -> int | None:
+    """Return how many bytes a second to copy of what is not in sync; ``None``: any number.
+
+    It can be changed while a broker runs, so it is looked up in the values in force each time.
+    """
+    rate = int(values.get(_CATCH_UP_RATE, SETTINGS[_CATCH_UP_RATE].default))
+    return None if rate == INT64_MAX else rate
 
 
 class _Reader:

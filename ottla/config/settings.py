@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from ottla.config.topic_settings import INT32_MAX, TOPIC_SETTINGS, TopicSetting
+from ottla.config.topic_settings import INT32_MAX, INT64_MAX, TOPIC_SETTINGS, TopicSetting
 from ottla.config.values import (
     Choice,
     FilePath,
@@ -223,6 +223,17 @@ _OWN_ROWS: Final = (
         default="30000",
         documentation="A follower that has not caught up with its leader for this long is not in "
         "sync any more, and writes go on without it.",
+    ),
+    BrokerSetting(
+        key="follower.replication.throttled.rate",
+        section=Section.REPLICATION,
+        kind=Number(minimum=1, maximum=INT64_MAX, unit="bytes a second"),
+        default=str(INT64_MAX),
+        documentation="How much this broker copies of partitions in which it is not in sync, from "
+        "all leaders together: what a new, moved or returning replica may take away from others. "
+        "Those that are in sync are not held back. The default is no limit. A rate below that at "
+        "which records are written is never caught up with.",
+        dynamic=True,
     ),
     BrokerSetting(
         key="auto.leader.rebalance.enable",

@@ -4,8 +4,9 @@ What a setting takes is in :mod:`ottla.config.topic_settings` and :mod:`ottla.co
 this is about changes. The metadata log holds canonical values and only those that differ from
 what there is already, so that setting a value twice writes nothing.
 
-Of the settings of brokers, those can be changed that are defaults of topic settings: of one
-broker, or the default of all, which a broker's own comes before. What elections depend on is
+Of the settings of brokers, those can be changed that are defaults of topic settings, and a few
+others (:attr:`~ottla.config.settings.BrokerSetting.dynamic`): of one broker, or the default of all,
+which a broker's own comes before. What elections depend on is
 looked up by the controller, for any replica may be elected; so it cannot differ from broker to
 broker, and is only changed for all.
 
@@ -68,8 +69,9 @@ class _Owner:
     title: str
     configs: Mapping[str, str]
     """What it sets itself."""
-    topic_key: Callable[[str], str]
-    """The topic setting that a key of its own stands for; raises if it can have no such key."""
+    topic_key: Callable[[str], str | None]
+    """The topic setting that a key of its own stands for, if any; raises if it can have no such
+    key."""
     inherited: Callable[[str], str]
     """By topic key: what counts for it if it does not set it itself."""
 
@@ -149,7 +151,7 @@ def _topic_owner(topic: TopicImage, rules: RuleBook) -> _Owner:
 
 
 def _broker_owner(state: MetadataState, broker_id: BrokerId | None, rules: RuleBook) -> _Owner:
-    def topic_key(key: str) -> str:
+    def topic_key(key: str) -> str | None:
         found = _changeable(key)
         if broker_id is not None and found in RULING_KEYS:
             raise InvalidConfigError(
@@ -182,10 +184,10 @@ def _broker_named(state: MetadataState, wanted: ConfigChanges) -> BrokerId | Non
     return broker_id
 
 
-def _changeable(key: str) -> str:
-    """Return the topic setting whose default ``key`` is; raises if it is no such setting."""
-    if (found := _TOPIC_KEYS.get(key)) is not None:
-        return found
+def _changeable(key: str) -> str | None:
+    """Return the topic setting whose default ``key`` is, if any; raises if nobody may change it."""
+    if (row := SETTINGS.get(key)) is not None and row.dynamic:
+        return _TOPIC_KEYS.get(key)
     if (unit := UNIT_ROWS.get(key)) is not None:
         raise InvalidConfigError(f"{key} is changed by {unit.means}, in milliseconds")
     if key in SETTINGS:
@@ -224,7 +226,10 @@ def _new_value(owner: _Owner, change: ConfigChange) -> str | None:
     """Return the canonical value that the change leads to; ``None``: there is none."""
     match change.operation:
         case ConfigOperation.SET:
-            return canonical_value(owner.topic_key(change.key), change.value)
+            topic_key = owner.topic_key(change.key)
+            if topic_key is None:
+                return SETTINGS[change.key].canonical(change.value)
+            return canonical_value(topic_key, change.value)
         case ConfigOperation.DELETE:
             # There may be a setting that this version knows no more; it can be taken away.
             if change.key not in owner.configs:
@@ -236,7 +241,7 @@ def _new_value(owner: _Owner, change: ConfigChange) -> str | None:
 
 def _edited_list(owner: _Owner, change: ConfigChange) -> str:
     topic_key = owner.topic_key(change.key)
-    if topic_setting(topic_key).type is not SettingType.LIST:
+    if topic_key is None or topic_setting(topic_key).type is not SettingType.LIST:
         raise InvalidConfigError(
             f"{change.key} is no list, so nothing can be added to it or taken from it; set it"
         )

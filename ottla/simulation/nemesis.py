@@ -366,7 +366,8 @@ class Nemesis:
         machine = self._one(self._machines)
         assert machine is not None
         self._count("slow networks", f"slows the messages of broker {machine.id}")
-        self._network.slow_ms[machine.id] = self._world.between(10, 400)
+        slowest_ms = 3_000 if self._world.chance(1 / 5) else 400
+        self._network.slow_ms[machine.id] = self._world.between(10, slowest_ms)
         self._later((200, 5_000), lambda: self._hasten(machine.id))
 
     def _hasten(self, broker: BrokerId) -> None:

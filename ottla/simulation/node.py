@@ -322,8 +322,13 @@ class BrokerProcess(Process):
 
     def _admits(self, peer: Process) -> bool:
         assert isinstance(peer, BrokerProcess)
-        known = self.metadata.image.voters.get(peer.machine.id)
-        return known in (None, peer.machine.directory_id)
+        ours, theirs = self.metadata.image, peer.metadata.image
+        directory_id = peer.machine.directory_id
+        if ours.voters.get(peer.machine.id) in (None, directory_id):
+            return True
+        # It may have been readmitted while we were away: whoever is behind does not judge.
+        was_readmitted = theirs.voters.get(peer.machine.id) == directory_id
+        return was_readmitted and theirs.metadata_offset >= ours.metadata_offset
 
     def _said(self, peer: BrokerId, message: Message) -> None:
         if self.machine.eavesdrop is not None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.v1 import types_pb2 as ottla_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aottla/v1/replication.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"\xd4\x01\n\rFollowRequest\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.ottla.v1.FollowerIdentity\x12(\n\x05\x62\x65gin\x18\x02 \x03(\x0b\x32\x19.ottla.v1.FollowPartition\x12\x0b\n\x03\x65nd\x18\x03 \x03(\r\x12\x39\n\x10\x61\x63knowledgements\x18\x04 \x03(\x0b\x32\x1f.ottla.v1.FollowAcknowledgement\x12\x14\n\x0c\x63redit_bytes\x18\x05 \x01(\x03\x12\r\n\x05\x61live\x18\x06 \x01(\x08\"O\n\x10\x46ollowerIdentity\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tbroker_id\x18\x02 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x03 \x01(\x03\"\xd3\x01\n\x0f\x46ollowPartition\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12\x11\n\tpartition\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x14\n\x0c\x66\x65tch_offset\x18\x06 \x01(\x03\x12\x1a\n\x12last_fetched_epoch\x18\x07 \x01(\x05\x12\x1a\n\x12\x64urable_end_offset\x18\x08 \x01(\x03\x12\x13\n\x0b\x63\x61tching_up\x18\t \x01(\x08\"O\n\x15\x46ollowAcknowledgement\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x12\n\nend_offset\x18\x03 \x01(\x03\"A\n\x0e\x46ollowResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.ottla.v1.FollowedPartition\"\xc7\x01\n\x11\x46ollowedPartition\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12+\n\tdiverging\x18\x04 \x01(\x0b\x32\x18.ottla.v1.DivergingEpoch\x12\x0f\n\x07records\x18\x05 \x01(\x0c\x12\x16\n\x0ehigh_watermark\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"3\n\x0e\x44ivergingEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\x32N\n\x0bReplication\x12?\n\x06\x46ollow\x12\x17.ottla.v1.FollowRequest\x1a\x18.ottla.v1.FollowResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aottla/v1/replication.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"\x9a\x02\n\rFollowRequest\x12,\n\x08identity\x18\x01 \x01(\x0b\x32\x1a.ottla.v1.FollowerIdentity\x12(\n\x05\x62\x65gin\x18\x02 \x03(\x0b\x32\x19.ottla.v1.FollowPartition\x12\x0b\n\x03\x65nd\x18\x03 \x03(\r\x12\x39\n\x10\x61\x63knowledgements\x18\x04 \x03(\x0b\x32\x1f.ottla.v1.FollowAcknowledgement\x12\x14\n\x0c\x63redit_bytes\x18\x05 \x01(\x03\x12\r\n\x05\x61live\x18\x06 \x01(\x08\x12&\n\x19\x63\x61tch_up_bytes_per_second\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x1c\n\x1a_catch_up_bytes_per_second\"O\n\x10\x46ollowerIdentity\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tbroker_id\x18\x02 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x03 \x01(\x03\"\xd3\x01\n\x0f\x46ollowPartition\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x10\n\x08topic_id\x18\x03 \x01(\x0c\x12\x11\n\tpartition\x18\x04 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x05 \x01(\x05\x12\x14\n\x0c\x66\x65tch_offset\x18\x06 \x01(\x03\x12\x1a\n\x12last_fetched_epoch\x18\x07 \x01(\x05\x12\x1a\n\x12\x64urable_end_offset\x18\x08 \x01(\x03\x12\x13\n\x0b\x63\x61tching_up\x18\t \x01(\x08\"O\n\x15\x46ollowAcknowledgement\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x12\n\nend_offset\x18\x03 \x01(\x03\"A\n\x0e\x46ollowResponse\x12/\n\npartitions\x18\x01 \x03(\x0b\x32\x1b.ottla.v1.FollowedPartition\"\xc7\x01\n\x11\x46ollowedPartition\x12\x0e\n\x06handle\x18\x01 \x01(\r\x12\x12\n\ngeneration\x18\x02 \x01(\r\x12\x1e\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x0f.ottla.v1.Error\x12+\n\tdiverging\x18\x04 \x01(\x0b\x32\x18.ottla.v1.DivergingEpoch\x12\x0f\n\x07records\x18\x05 \x01(\x0c\x12\x16\n\x0ehigh_watermark\x18\x06 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x07 \x01(\x03\"3\n\x0e\x44ivergingEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x05\x12\x12\n\nend_offset\x18\x02 \x01(\x03\x32N\n\x0bReplication\x12?\n\x06\x46ollow\x12\x17.ottla.v1.FollowRequest\x1a\x18.ottla.v1.FollowResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ottla.v1.replication_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FOLLOWREQUEST']._serialized_start=63
-  _globals['_FOLLOWREQUEST']._serialized_end=275
-  _globals['_FOLLOWERIDENTITY']._serialized_start=277
-  _globals['_FOLLOWERIDENTITY']._serialized_end=356
-  _globals['_FOLLOWPARTITION']._serialized_start=359
-  _globals['_FOLLOWPARTITION']._serialized_end=570
-  _globals['_FOLLOWACKNOWLEDGEMENT']._serialized_start=572
-  _globals['_FOLLOWACKNOWLEDGEMENT']._serialized_end=651
-  _globals['_FOLLOWRESPONSE']._serialized_start=653
-  _globals['_FOLLOWRESPONSE']._serialized_end=718
-  _globals['_FOLLOWEDPARTITION']._serialized_start=721
-  _globals['_FOLLOWEDPARTITION']._serialized_end=920
-  _globals['_DIVERGINGEPOCH']._serialized_start=922
-  _globals['_DIVERGINGEPOCH']._serialized_end=973
-  _globals['_REPLICATION']._serialized_start=975
-  _globals['_REPLICATION']._serialized_end=1053
+  _globals['_FOLLOWREQUEST']._serialized_end=345
+  _globals['_FOLLOWERIDENTITY']._serialized_start=347
+  _globals['_FOLLOWERIDENTITY']._serialized_end=426
+  _globals['_FOLLOWPARTITION']._serialized_start=429
+  _globals['_FOLLOWPARTITION']._serialized_end=640
+  _globals['_FOLLOWACKNOWLEDGEMENT']._serialized_start=642
+  _globals['_FOLLOWACKNOWLEDGEMENT']._serialized_end=721
+  _globals['_FOLLOWRESPONSE']._serialized_start=723
+  _globals['_FOLLOWRESPONSE']._serialized_end=788
+  _globals['_FOLLOWEDPARTITION']._serialized_start=791
+  _globals['_FOLLOWEDPARTITION']._serialized_end=990
+  _globals['_DIVERGINGEPOCH']._serialized_start=992
+  _globals['_DIVERGINGEPOCH']._serialized_end=1043
+  _globals['_REPLICATION']._serialized_start=1045
+  _globals['_REPLICATION']._serialized_end=1123
 # @@protoc_insertion_point(module_scope)

@@ -8,20 +8,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FollowRequest(_message.Message):
-    __slots__ = ("identity", "begin", "end", "acknowledgements", "credit_bytes", "alive")
+    __slots__ = ("identity", "begin", "end", "acknowledgements", "credit_bytes", "alive", "catch_up_bytes_per_second")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     BEGIN_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGEMENTS_FIELD_NUMBER: _ClassVar[int]
     CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     identity: FollowerIdentity
     begin: _containers.RepeatedCompositeFieldContainer[FollowPartition]
     end: _containers.RepeatedScalarFieldContainer[int]
     acknowledgements: _containers.RepeatedCompositeFieldContainer[FollowAcknowledgement]
     credit_bytes: int
     alive: bool
-    def __init__(self, identity: _Optional[_Union[FollowerIdentity, _Mapping]] = ..., begin: _Optional[_Iterable[_Union[FollowPartition, _Mapping]]] = ..., end: _Optional[_Iterable[int]] = ..., acknowledgements: _Optional[_Iterable[_Union[FollowAcknowledgement, _Mapping]]] = ..., credit_bytes: _Optional[int] = ..., alive: _Optional[bool] = ...) -> None: ...
+    catch_up_bytes_per_second: int
+    def __init__(self, identity: _Optional[_Union[FollowerIdentity, _Mapping]] = ..., begin: _Optional[_Iterable[_Union[FollowPartition, _Mapping]]] = ..., end: _Optional[_Iterable[int]] = ..., acknowledgements: _Optional[_Iterable[_Union[FollowAcknowledgement, _Mapping]]] = ..., credit_bytes: _Optional[int] = ..., alive: _Optional[bool] = ..., catch_up_bytes_per_second: _Optional[int] = ...) -> None: ...
 
 class FollowerIdentity(_message.Message):
     __slots__ = ("cluster_id", "broker_id", "broker_epoch")

@@ -82,6 +82,8 @@ class CopyingWorld(World):
         )
         self.records_changed = self.streams.partition_changed
         self.far: CopyingWorld | None = None
+        self.catch_up_rate: int | None = None
+        """Bytes a second."""
         self.pipes: list[Pipe] = []
         self.connected = asyncio.Event()
         self.connected.set()
@@ -99,6 +101,7 @@ class CopyingWorld(World):
             flusher=self.flusher,
             clock=self.clock,
             log_thread=self.log_thread,
+            catch_up_rate=lambda: self.catch_up_rate,
         )
         return self.fetcher
 

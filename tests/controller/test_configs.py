@@ -237,6 +237,22 @@ def test_settings_of_one_broker_and_of_all_are_changed_apart() -> None:
     }
 
 
+def test_setting_that_is_no_default_of_topics_is_changed_too() -> None:
+    metadata = Metadata(brokers=1)
+
+    alter_brokers(metadata, "", change("follower.replication.throttled.rate", " 0500"))
+
+    configs = metadata.machine.image.broker_configs
+    assert configs == {None: {"follower.replication.throttled.rate": "500"}}
+
+
+@pytest.mark.parametrize(("value", "operation"), [("0", ConfigOperation.SET), ("5", APPEND)])
+def test_its_value_is_checked(value: str, operation: ConfigOperation) -> None:
+    wanted = change("follower.replication.throttled.rate", value, operation)
+
+    assert alter_brokers(Metadata(brokers=1), "1", wanted) == ["INVALID_CONFIG"]
+
+
 def test_broker_goes_by_its_own_settings_then_those_of_all_then_its_file() -> None:
     metadata = Metadata(brokers=2)
     alter_brokers(metadata, "", change("log.retention.ms", "5"), change("log.roll.ms", "7"))
