@@ -8,7 +8,7 @@ acknowledgements that come up while a message is being written travel together i
 
 The leader's broker sends batches within a credit for all of them together, which is topped up as
 they are taken. Once a second it hears that we live. Where we are behind, it sends no more in a
-second than it was told, which is looked up once a second as well.
+second than we tell it.
 
 A call that ended is made again: at once if it had served, later and later if it is refused.
 """
@@ -177,6 +177,14 @@ class FollowLink:
         """End the call, and call anew."""
         self._restart.set()
 
+    def rate_changed(self) -> None:
+        """Look at the rate again, and tell the leader's broker if it is another."""
+        rate = self._catch_up_rate()
+        if rate != self._rate:
+            self._rate = rate
+            self._rate_is_said = False
+            self._wake.set()
+
     async def _restarted(self) -> None:
         await self._restart.wait()
 
@@ -213,10 +221,6 @@ class FollowLink:
         while True:
             await asyncio.sleep(FOLLOW_ALIVE_INTERVAL_MS / 1000)
             self._alive = True
-            rate = self._catch_up_rate()
-            if rate != self._rate:
-                self._rate = rate
-                self._rate_is_said = False
             self._wake.set()
 
     # --- Out ---

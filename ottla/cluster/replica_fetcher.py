@@ -213,7 +213,9 @@ class ReplicaFetcher:
         return _ToCall(self._address_of(broker), me.broker_epoch)
 
     def _image_published(self, image: ClusterImage) -> None:
-        """Call again where somebody has moved, or we have registered anew."""
+        """Call again where somebody has moved, or we have registered anew; share the rate anew."""
+        for link in self._links.values():
+            link.rate_changed()
         for leader, called in list(self._called.items()):
             if self._to_call(leader, image) != called and leader in self._links:
                 del self._called[leader]

@@ -152,14 +152,14 @@ async def test_link_without_a_limit_says_nothing_of_it(pair: Pair) -> None:
     assert not pair.two.pipes[0].requests[0].HasField("catch_up_bytes_per_second")
 
 
-async def test_changed_rate_is_said_within_a_sign_of_life(pair: Pair) -> None:
+async def test_changed_rate_is_said_with_the_image_that_changes_it(pair: Pair) -> None:
     await pair.put_orders()
     await until(lambda: pair.two.pipes and pair.two.pipes[0].requests)
 
-    pair.two.catch_up_rate = 7
-    await _said(pair, 7)
-    pair.two.catch_up_rate = None
-    await _said(pair, 0)
+    for rate, said in ((7, 7), (None, 0)):
+        pair.two.catch_up_rate = rate
+        await pair.put()
+        await _said(pair, said)
 
 
 async def _said(pair: Pair, rate: int) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from ottla.testing.history import Outcome, Sent
 from ottla.testing.workload import Workload
 from tests.chaos.cluster import wait_healed
 from tests.integration.cluster_requests import DEADLINE_S
 
-TOPIC: Final = "load"
 
-
-def load(bootstrap: str, *, partitions: int = 3) -> Workload:
+def load(bootstrap: str, topic: str, *, partitions: int = 3) -> Workload:
     """Return applications that write to every partition; not too much for a busy machine."""
     return Workload(
         bootstrap,
-        topic=TOPIC,
+        topic=topic,
         partitions=partitions,
         configs={"min.insync.replicas": "2"},
         producers=1,
@@ -32,9 +29,9 @@ async def acknowledging(workload: Workload) -> None:
     await workload.wait_acknowledged_everywhere(after_s=now_s, timeout_s=DEADLINE_S)
 
 
-async def healed(bootstrap: str, workload: Workload) -> None:
+async def healed(bootstrap: str, topic: str, workload: Workload) -> None:
     """Wait until every replica is in sync and every partition takes writes."""
-    await wait_healed(bootstrap, TOPIC)
+    await wait_healed(bootstrap, topic)
     await acknowledging(workload)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,16 @@ from ottla.model.ids import TopicPartition
 from ottla.testing.broker_process import BrokerProcess
 from ottla.testing.cluster_processes import ClusterProcesses
 from tests.chaos.cluster import controller_of, wait_healed
-from tests.integration.cluster_load import TOPIC, account_is_clean, healed, load
+from tests.integration.cluster_load import account_is_clean, healed, load
 from tests.integration.cluster_requests import DEADLINE_S, QUICK
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[ClusterProcesses]:
-    with ClusterProcesses(data_directory=tmp_path, settings=QUICK) as processes:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
+    directory = tmp_path_factory.mktemp("cluster")
+    with ClusterProcesses(data_directory=directory, settings=QUICK) as processes:
         yield processes
 
 
@@ -39,29 +39,30 @@ def added(cluster: ClusterProcesses) -> Iterator[BrokerProcess]:
 async def test_added_broker_takes_replicas_and_gets_them_back_when_its_disk_is_replaced(
     cluster: ClusterProcesses, added: BrokerProcess
 ) -> None:
-    async with load(cluster.bootstrap) as workload:
-        await healed(cluster.bootstrap, workload)
+    topic = "moved"
+    async with load(cluster.bootstrap, topic) as workload:
+        await healed(cluster.bootstrap, topic, workload)
 
         await asyncio.to_thread(added.start)
 
         async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
-            await admin.reassign({TopicPartition(TOPIC, 0): (3, 0, 1)})
-            await _moved(admin, (3, 0, 1))
-        await healed(cluster.bootstrap, workload)
+            await admin.reassign({TopicPartition(topic, 0): (3, 0, 1)})
+            await _moved(admin, topic, (3, 0, 1))
+        await healed(cluster.bootstrap, topic, workload)
 
         added.kill()
         shutil.rmtree(cluster.directory_of(3))
         await asyncio.to_thread(added.start)
 
-        await healed(cluster.bootstrap, workload)
+        await healed(cluster.bootstrap, topic, workload)
         await account_is_clean(workload)
 
 
-async def _moved(admin: Admin, replicas: tuple[int, ...]) -> None:
+async def _moved(admin: Admin, topic: str, replicas: tuple[int, ...]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            (topic,) = await admin.describe_topics([TOPIC])
-            if topic.partitions[0].replicas == replicas:
+            (described,) = await admin.describe_topics([topic])
+            if described.partitions[0].replicas == replicas:
                 return
             await asyncio.sleep(0.05)
 
@@ -69,8 +70,9 @@ async def _moved(admin: Admin, replicas: tuple[int, ...]) -> None:
 async def test_voter_that_forgot_its_votes_is_refused_with_a_reason_until_it_is_readmitted(
     cluster: ClusterProcesses,
 ) -> None:
-    async with load(cluster.bootstrap) as workload:
-        await healed(cluster.bootstrap, workload)
+    topic = "voted"
+    async with load(cluster.bootstrap, topic) as workload:
+        await healed(cluster.bootstrap, topic, workload)
         victim = (await controller_of(cluster.bootstrap) + 1) % 3
         wiped = cluster.brokers[victim]
         wiped.kill()
@@ -83,7 +85,7 @@ async def test_voter_that_forgot_its_votes_is_refused_with_a_reason_until_it_is_
             await _says(wiped, f"ottla cluster readmit-voter {victim}")
             await admin.readmit_voter(victim, offered)
         await asyncio.to_thread(wiped.wait_ready)
-        await wait_healed(cluster.bootstrap, TOPIC)
+        await wait_healed(cluster.bootstrap, topic)
         await account_is_clean(workload)
 
 
