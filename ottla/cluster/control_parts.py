@@ -193,6 +193,7 @@ def _links(  # noqa: PLR0917 -- one caller, right above
         identity=lambda: QuorumIdentity(
             cluster_id=applied.image.cluster_id or logs.meta.cluster_id,
             voters=applied.image.voters,
+            metadata_offset=applied.image.metadata_offset,
         ),
         dial=partial(dial_quorum, channels),
         receiver=raft,

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ottla.model.errors import InconsistentClusterIdError, InconsistentVoterSetError
-from ottla.model.ids import BrokerId
+from ottla.model.ids import NO_METADATA, BrokerId, MetadataOffset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,15 @@ class Hello:
     voters: frozenset[BrokerId]
     directory_id: bytes
     incarnation_id: bytes
+    known_directory_id: bytes = b""
+    """Its directory as the metadata says that it has applied; empty: nothing is said."""
+    metadata_offset: MetadataOffset = NO_METADATA
+    """How far it has applied the metadata log."""
+
+    @property
+    def is_known_to_itself(self) -> bool:
+        """Whether the metadata that it has applied says that it may vote with its directory."""
+        return self.known_directory_id == self.directory_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,8 @@ class QuorumIdentity:
     """Empty while this node belongs to no cluster."""
     voters: Mapping[BrokerId, bytes]
     """The data directory that each voter is known to have; others are not known yet."""
+    metadata_offset: MetadataOffset = NO_METADATA
+    """How far the image reflects the metadata log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,15 @@ def check_hello(theirs: Hello, *, ours: Hello, known: QuorumIdentity) -> None:
             "controller.quorum.voters"
         )
     expected = known.voters.get(theirs.node_id)
-    if theirs.node_id in ours.voters and expected and theirs.directory_id != expected:
+    # Who is behind must not judge who is ahead: a voter without memory gets no metadata from
+    # anybody, so one that has newer metadata than ours, which names its directory, was readmitted.
+    readmitted = theirs.is_known_to_itself and theirs.metadata_offset >= known.metadata_offset
+    if (
+        theirs.node_id in ours.voters
+        and expected
+        and theirs.directory_id != expected
+        and not readmitted
+    ):
         raise VoterLostDirectoryError(
             f"voter {theirs.node_id} has lost its data directory: it comes with "
             f"{theirs.directory_id.hex()}, and the cluster knows it with {expected.hex()}. It has "

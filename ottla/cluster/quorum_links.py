@@ -293,13 +293,16 @@ class QuorumLinks:
     # --- Who may have one ---
 
     def _hello(self, expected: BrokerId | None) -> Hello:
+        identity = self._identity()
         return Hello(
             node_id=self._node_id,
             peer_id=expected,
-            cluster_id=self._identity().cluster_id,
+            cluster_id=identity.cluster_id,
             voters=self._voters,
             directory_id=self._directory_id,
             incarnation_id=self._incarnation_id,
+            known_directory_id=identity.voters.get(self._node_id, b""),
+            metadata_offset=identity.metadata_offset,
         )
 
     def _check(self, theirs: Hello, expected: BrokerId | None = None) -> None:

@@ -116,7 +116,7 @@ _SMALL: Final = Profile(
 )
 _ELECTIONS: Final = {"contested election": 1}
 _CHANGING_LEADERS: Final = {"reassignment": 4, "preferred leaders": 1, "slow network": 3}
-_LATE_NEWS: Final = {"kill": 1, "slow network": 2, "lost answers": 3, "pause": 2}
+_LATE_NEWS: Final = {"kill": 1, "lost answers": 4, "pause": 2}
 
 PLANTED_FAULTS: Final[Mapping[str, PlantedFault]] = {
     "committed-isr": PlantedFault(

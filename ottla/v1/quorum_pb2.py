@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from ottla.v1 import types_pb2 as ottla_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ottla/v1/quorum.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"\xc3\x03\n\x0bQuorumFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.ottla.v1.QuorumHelloH\x00\x12-\n\x0cvote_request\x18\x02 \x01(\x0b\x32\x15.ottla.v1.VoteRequestH\x00\x12/\n\rvote_response\x18\x03 \x01(\x0b\x32\x16.ottla.v1.VoteResponseH\x00\x12\x31\n\x0e\x61ppend_request\x18\x04 \x01(\x0b\x32\x17.ottla.v1.AppendRequestH\x00\x12\x33\n\x0f\x61ppend_response\x18\x05 \x01(\x0b\x32\x18.ottla.v1.AppendResponseH\x00\x12\x31\n\x0esnapshot_chunk\x18\x06 \x01(\x0b\x32\x17.ottla.v1.SnapshotChunkH\x00\x12\x37\n\x11snapshot_response\x18\x07 \x01(\x0b\x32\x1a.ottla.v1.SnapshotResponseH\x00\x12\"\n\x07refusal\x18\x08 \x01(\x0b\x32\x0f.ottla.v1.ErrorH\x00\x12,\n\x08\x61\x63\x63\x65pted\x18\t \x01(\x0b\x32\x18.ottla.v1.QuorumAcceptedH\x00\x42\x06\n\x04kind\"\x10\n\x0eQuorumAccepted\"\x81\x01\n\x0bQuorumHello\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x0f\n\x07peer_id\x18\x02 \x01(\x05\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0e\n\x06voters\x18\x04 \x03(\x05\x12\x14\n\x0c\x64irectory_id\x18\x05 \x01(\x0c\x12\x16\n\x0eincarnation_id\x18\x06 \x01(\x0c\"e\n\x0bVoteRequest\x12\x15\n\rcampaign_term\x18\x01 \x01(\x03\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x03\x12\x15\n\rlast_log_term\x18\x03 \x01(\x03\x12\x10\n\x08pre_vote\x18\x04 \x01(\x08\"V\n\x0cVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x15\n\rcampaign_term\x18\x02 \x01(\x03\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x0f\n\x07granted\x18\x04 \x01(\x08\"\xba\x01\n\rAppendRequest\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x16\n\x0eprevious_index\x18\x02 \x01(\x03\x12\x15\n\rprevious_term\x18\x03 \x01(\x03\x12.\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1d.ottla.v1.AppendRequest.Entry\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x1a&\n\x05\x45ntry\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x03\"D\n\x0e\x41ppendResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x12\n\nnext_index\x18\x03 \x01(\x03\"\x85\x01\n\rSnapshotChunk\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x12\n\nindex_term\x18\x03 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x04 \x01(\x0c\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"J\n\x10SnapshotResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x0c\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x03\x32\x42\n\x06Quorum\x12\x38\n\x04Link\x12\x15.ottla.v1.QuorumFrame\x1a\x15.ottla.v1.QuorumFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15ottla/v1/quorum.proto\x12\x08ottla.v1\x1a\x14ottla/v1/types.proto\"\xc3\x03\n\x0bQuorumFrame\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x15.ottla.v1.QuorumHelloH\x00\x12-\n\x0cvote_request\x18\x02 \x01(\x0b\x32\x15.ottla.v1.VoteRequestH\x00\x12/\n\rvote_response\x18\x03 \x01(\x0b\x32\x16.ottla.v1.VoteResponseH\x00\x12\x31\n\x0e\x61ppend_request\x18\x04 \x01(\x0b\x32\x17.ottla.v1.AppendRequestH\x00\x12\x33\n\x0f\x61ppend_response\x18\x05 \x01(\x0b\x32\x18.ottla.v1.AppendResponseH\x00\x12\x31\n\x0esnapshot_chunk\x18\x06 \x01(\x0b\x32\x17.ottla.v1.SnapshotChunkH\x00\x12\x37\n\x11snapshot_response\x18\x07 \x01(\x0b\x32\x1a.ottla.v1.SnapshotResponseH\x00\x12\"\n\x07refusal\x18\x08 \x01(\x0b\x32\x0f.ottla.v1.ErrorH\x00\x12,\n\x08\x61\x63\x63\x65pted\x18\t \x01(\x0b\x32\x18.ottla.v1.QuorumAcceptedH\x00\x42\x06\n\x04kind\"\x10\n\x0eQuorumAccepted\"\xb6\x01\n\x0bQuorumHello\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x0f\n\x07peer_id\x18\x02 \x01(\x05\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0e\n\x06voters\x18\x04 \x03(\x05\x12\x14\n\x0c\x64irectory_id\x18\x05 \x01(\x0c\x12\x16\n\x0eincarnation_id\x18\x06 \x01(\x0c\x12\x1a\n\x12known_directory_id\x18\x07 \x01(\x0c\x12\x17\n\x0fmetadata_offset\x18\x08 \x01(\x03\"e\n\x0bVoteRequest\x12\x15\n\rcampaign_term\x18\x01 \x01(\x03\x12\x16\n\x0elast_log_index\x18\x02 \x01(\x03\x12\x15\n\rlast_log_term\x18\x03 \x01(\x03\x12\x10\n\x08pre_vote\x18\x04 \x01(\x08\"V\n\x0cVoteResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x15\n\rcampaign_term\x18\x02 \x01(\x03\x12\x10\n\x08pre_vote\x18\x03 \x01(\x08\x12\x0f\n\x07granted\x18\x04 \x01(\x08\"\xba\x01\n\rAppendRequest\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x16\n\x0eprevious_index\x18\x02 \x01(\x03\x12\x15\n\rprevious_term\x18\x03 \x01(\x03\x12.\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1d.ottla.v1.AppendRequest.Entry\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x1a&\n\x05\x45ntry\x12\x0f\n\x07\x63ommand\x18\x01 \x01(\x0c\x12\x0c\n\x04term\x18\x02 \x01(\x03\"D\n\x0e\x41ppendResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x12\n\nnext_index\x18\x03 \x01(\x03\"\x85\x01\n\rSnapshotChunk\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\r\n\x05index\x18\x02 \x01(\x03\x12\x12\n\nindex_term\x18\x03 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x04 \x01(\x0c\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x06 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\x0c\"J\n\x10SnapshotResponse\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08\x63hecksum\x18\x02 \x01(\x0c\x12\x16\n\x0ereceived_bytes\x18\x03 \x01(\x03\x32\x42\n\x06Quorum\x12\x38\n\x04Link\x12\x15.ottla.v1.QuorumFrame\x1a\x15.ottla.v1.QuorumFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUORUMACCEPTED']._serialized_start=511
   _globals['_QUORUMACCEPTED']._serialized_end=527
   _globals['_QUORUMHELLO']._serialized_start=530
-  _globals['_QUORUMHELLO']._serialized_end=659
-  _globals['_VOTEREQUEST']._serialized_start=661
-  _globals['_VOTEREQUEST']._serialized_end=762
-  _globals['_VOTERESPONSE']._serialized_start=764
-  _globals['_VOTERESPONSE']._serialized_end=850
-  _globals['_APPENDREQUEST']._serialized_start=853
-  _globals['_APPENDREQUEST']._serialized_end=1039
-  _globals['_APPENDREQUEST_ENTRY']._serialized_start=1001
-  _globals['_APPENDREQUEST_ENTRY']._serialized_end=1039
-  _globals['_APPENDRESPONSE']._serialized_start=1041
-  _globals['_APPENDRESPONSE']._serialized_end=1109
-  _globals['_SNAPSHOTCHUNK']._serialized_start=1112
-  _globals['_SNAPSHOTCHUNK']._serialized_end=1245
-  _globals['_SNAPSHOTRESPONSE']._serialized_start=1247
-  _globals['_SNAPSHOTRESPONSE']._serialized_end=1321
-  _globals['_QUORUM']._serialized_start=1323
-  _globals['_QUORUM']._serialized_end=1389
+  _globals['_QUORUMHELLO']._serialized_end=712
+  _globals['_VOTEREQUEST']._serialized_start=714
+  _globals['_VOTEREQUEST']._serialized_end=815
+  _globals['_VOTERESPONSE']._serialized_start=817
+  _globals['_VOTERESPONSE']._serialized_end=903
+  _globals['_APPENDREQUEST']._serialized_start=906
+  _globals['_APPENDREQUEST']._serialized_end=1092
+  _globals['_APPENDREQUEST_ENTRY']._serialized_start=1054
+  _globals['_APPENDREQUEST_ENTRY']._serialized_end=1092
+  _globals['_APPENDRESPONSE']._serialized_start=1094
+  _globals['_APPENDRESPONSE']._serialized_end=1162
+  _globals['_SNAPSHOTCHUNK']._serialized_start=1165
+  _globals['_SNAPSHOTCHUNK']._serialized_end=1298
+  _globals['_SNAPSHOTRESPONSE']._serialized_start=1300
+  _globals['_SNAPSHOTRESPONSE']._serialized_end=1374
+  _globals['_QUORUM']._serialized_start=1376
+  _globals['_QUORUM']._serialized_end=1442
 # @@protoc_insertion_point(module_scope)

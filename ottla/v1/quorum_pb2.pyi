@@ -34,20 +34,24 @@ class QuorumAccepted(_message.Message):
     def __init__(self) -> None: ...
 
 class QuorumHello(_message.Message):
-    __slots__ = ("node_id", "peer_id", "cluster_id", "voters", "directory_id", "incarnation_id")
+    __slots__ = ("node_id", "peer_id", "cluster_id", "voters", "directory_id", "incarnation_id", "known_directory_id", "metadata_offset")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     PEER_ID_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     VOTERS_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     node_id: int
     peer_id: int
     cluster_id: str
     voters: _containers.RepeatedScalarFieldContainer[int]
     directory_id: bytes
     incarnation_id: bytes
-    def __init__(self, node_id: _Optional[int] = ..., peer_id: _Optional[int] = ..., cluster_id: _Optional[str] = ..., voters: _Optional[_Iterable[int]] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ...) -> None: ...
+    known_directory_id: bytes
+    metadata_offset: int
+    def __init__(self, node_id: _Optional[int] = ..., peer_id: _Optional[int] = ..., cluster_id: _Optional[str] = ..., voters: _Optional[_Iterable[int]] = ..., directory_id: _Optional[bytes] = ..., incarnation_id: _Optional[bytes] = ..., known_directory_id: _Optional[bytes] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class VoteRequest(_message.Message):
     __slots__ = ("campaign_term", "last_log_index", "last_log_term", "pre_vote")

@@ -13,7 +13,7 @@ from ottla.cluster.quorum_handshake import (
     check_hello,
 )
 from ottla.model.errors import InconsistentClusterIdError, InconsistentVoterSetError
-from ottla.model.ids import BrokerId
+from ottla.model.ids import BrokerId, MetadataOffset
 
 ME, PEER, THIRD, OBSERVER = map(BrokerId, (1, 2, 3, 9))
 VOTERS = frozenset({ME, PEER, THIRD})
@@ -92,3 +92,25 @@ def test_directory_of_an_observer_does_not_matter() -> None:
     observer = replace(THEIRS, node_id=OBSERVER, directory_id=OTHER_DIRECTORY)
 
     check_hello(observer, ours=CALLED, known=KNOWN)
+
+
+def test_voter_that_was_readmitted_is_let_in_by_a_node_that_is_behind() -> None:
+    readmitted = replace(
+        THEIRS,
+        directory_id=OTHER_DIRECTORY,
+        known_directory_id=OTHER_DIRECTORY,
+        metadata_offset=MetadataOffset(20),
+    )
+    behind = replace(KNOWN, metadata_offset=MetadataOffset(10))
+    check_hello(readmitted, ours=OURS, known=behind)
+
+    ahead = replace(KNOWN, metadata_offset=MetadataOffset(30))
+    with pytest.raises(VoterLostDirectoryError):
+        check_hello(readmitted, ours=OURS, known=ahead)
+
+
+def test_voter_without_memory_is_refused_whatever_offset_it_claims() -> None:
+    lost = replace(THEIRS, directory_id=OTHER_DIRECTORY, metadata_offset=MetadataOffset(99))
+
+    with pytest.raises(VoterLostDirectoryError):
+        check_hello(lost, ours=OURS, known=KNOWN)

@@ -23,7 +23,7 @@ from ottla.controller.raft.messages import (
     VoteResponse,
 )
 from ottla.model.errors import InvalidRequestError, error_for
-from ottla.model.ids import BrokerId
+from ottla.model.ids import BrokerId, MetadataOffset
 from ottla.v1 import quorum_pb2
 
 ID_BYTES: Final = 16
@@ -95,6 +95,8 @@ def _hello_to_message(frame: Hello) -> quorum_pb2.QuorumHello:
         voters=sorted(frame.voters),
         directory_id=frame.directory_id,
         incarnation_id=frame.incarnation_id,
+        known_directory_id=frame.known_directory_id,
+        metadata_offset=frame.metadata_offset,
     )
 
 
@@ -105,6 +107,8 @@ def _hello(message: quorum_pb2.QuorumHello) -> Hello:
     for what in (message.directory_id, message.incarnation_id):
         if len(what) != ID_BYTES:
             raise ValueError(f"an id has {len(what)} bytes, not {ID_BYTES}")
+    if len(message.known_directory_id) not in {0, ID_BYTES} or message.metadata_offset < 0:
+        raise ValueError(f"what it says of its metadata makes no sense: {message}")
     return Hello(
         node_id=_broker_id(message.node_id),
         peer_id=None if message.peer_id == NO_PEER else _broker_id(message.peer_id),
@@ -112,6 +116,8 @@ def _hello(message: quorum_pb2.QuorumHello) -> Hello:
         voters=voters,
         directory_id=message.directory_id,
         incarnation_id=message.incarnation_id,
+        known_directory_id=message.known_directory_id,
+        metadata_offset=MetadataOffset(message.metadata_offset),
     )
 
 
