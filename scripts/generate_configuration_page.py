@@ -49,6 +49,12 @@ def refreshed(page: str) -> str:
 def _generated() -> Iterator[str]:
     yield ""
     yield "## Settings of brokers"
+    yield ""
+    yield (
+        "Read when a broker starts, but for those that can be changed while brokers run "
+        "([how](operations.md#settings-while-brokers-run)): the "
+        f"[defaults of topic settings](#defaults-of-topic-settings){_dynamic_of_its_own()}."
+    )
     for section in Section:
         rows = [row for row in SETTINGS.values() if row.section is section]
         yield ""
@@ -83,6 +89,11 @@ def _generated() -> Iterator[str]:
             for r in TOPIC_SETTINGS.values()
         ),
     )
+
+
+def _dynamic_of_its_own() -> str:
+    rows = [r for r in SETTINGS.values() if r.dynamic and r.section is not Section.TOPIC_DEFAULTS]
+    return "".join(f", and {_code(row.key)}" for row in rows)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

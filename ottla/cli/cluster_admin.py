@@ -35,7 +35,7 @@ LINKED_POLL_S: Final = 0.1
 _PLACES: Final[Mapping[ConfigSource, str]] = {
     ConfigSource.DYNAMIC_BROKER_CONFIG: "set for this broker",
     ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG: "set for all brokers",
-    ConfigSource.STATIC_BROKER_CONFIG: "its file, environment or flags",
+    ConfigSource.STATIC_BROKER_CONFIG: "its configuration",
     ConfigSource.DEFAULT_CONFIG: "default",
 }
 
@@ -68,9 +68,9 @@ def elect_any_leaders(
     leaderless = with_admin(connection, find)
     if leaderless:
         say(
-            f"{len(leaderless):,} partitions have no leader, for no replica that has everything is "
-            "alive. Electing another one LOSES every record that it does not have, also "
-            "acknowledged ones. Wait instead if the others may come back."
+            f"{len(leaderless):,} partition{'' if len(leaderless) == 1 else 's'} without a leader: "
+            "no replica that has everything is alive. Electing another one LOSES every record that "
+            "it does not have, also acknowledged ones. Wait instead if the others may come back."
         )
         ask_to_go_on("Lose records to have leaders?", yes=yes)
 

@@ -3,7 +3,7 @@
 At a terminal: facts, a table of the brokers, a table of the partitions that need attention. In a
 pipe, one line for each of these, its kind first, tabs between the cells::
 
-    cluster             ID  controller  topics  partitions  under-replicated  offline
+    cluster             ID  controller  topics  partitions  under-replicated  offline  moving
     quorum              leader  term  voters  linked voters
     broker              id  address  rack  state  leaders  replicas  part in the quorum
     offline             partition  leader  replicas  in sync
@@ -71,8 +71,10 @@ def _in_trouble(status: ClusterStatus) -> str:
         "offline": status.offline_partitions,
         "under-replicated": len(status.under_replicated),
     }
-    troubles = [f"{count:,} {kind}" for kind, count in counts.items() if count]
-    return ", ".join(troubles) or "all well"
+    troubles = [f"{count:,} {kind}" for kind, count in counts.items() if count] or ["all well"]
+    if status.moving:
+        troubles.append(f"{status.moving:,} on the move")
+    return ", ".join(troubles)
 
 
 def _troubles(status: ClusterStatus) -> Iterable[tuple[str, Sequence[PartitionStatus]]]:
@@ -114,6 +116,7 @@ def _lines(status: ClusterStatus) -> Iterable[Sequence[object]]:
         status.partitions,
         len(status.under_replicated),
         status.offline_partitions,
+        status.moving,
     )
     quorum = status.quorum
     yield (

@@ -85,6 +85,8 @@ class ClusterStatus:
     """As many as are listed, or more."""
     offline: tuple[PartitionStatus, ...]
     under_replicated: tuple[PartitionStatus, ...]
+    moving: int
+    """Partitions that a reassignment is moving to other brokers."""
     quorum: QuorumStatus
 
     @property
@@ -113,6 +115,7 @@ def cluster_status(
         offline_partitions=max(len(offline), cluster.offline_partitions),
         offline=offline,
         under_replicated=under_replicated,
+        moving=sum(bool(p.adding_replicas or p.removing_replicas) for _, p in partitions),
         quorum=QuorumStatus(
             leader_id=quorum.leader_id,
             term=quorum.term,

@@ -1,7 +1,8 @@
 """This broker's session with the controller: the sign that it lives.
 
 One session at a time, with whoever leads the metadata quorum as far as this broker knows, itself
-included: then nothing goes over the network. A heartbeat is sent when the session opens and
+included: then nothing goes over the network. Heartbeats are sent when the session opens, again when
+that is answered -- the controller sees that it is heard, and counts the session from there -- and
 ``HEARTBEATS_PER_TIMEOUT`` times in the time that the controller waits for one; each is answered.
 
 * The session breaks: a new one is opened at once. The controller waits some 150 ms for it before
@@ -151,6 +152,8 @@ class BrokerSession:
         session: Session | None = None
         try:
             session = await self._open(controller)
+            # Answered; the one after it says at once that the answer was heard.
+            await self._beat(session, controller)
             while True:
                 await self._beat(session, controller)
                 if await self._ended_within_interval(session):

@@ -10,6 +10,9 @@ to come over.
   new controller gives, rather than that all are fenced at once.
 * Fencing goes before all other requests, several brokers at the same time, one attempt for each
   at a time.
+* A session counts from its second heartbeat on. The broker sends that as soon as it has the answer
+  to the first, so it shows that the broker hears. One that is heard and hears nothing opens session
+  after session, and leads what it cannot lead.
 * A fenced broker comes back on its own initiative: it asks to be unfenced when it hears in its
   session that it is not (:mod:`ottla.cluster.membership`), and so only if it has one.
 """
@@ -138,12 +141,11 @@ class BrokerSessionsShell:
         if self._reign is None:
             raise self._not_controller()
         self._check(heartbeat)
-        number = next(self._numbers)
-        reign, broker_id, now_ms = self._reign, heartbeat.broker_id, self._clock.now_ms()
-        reign.sessions.opened(broker_id, heartbeat.broker_epoch, number, now_ms)
-        self._woken.set()
+        number, reign, broker_id = next(self._numbers), self._reign, heartbeat.broker_id
+        answers = 0
 
         def beat(heartbeat: Heartbeat) -> SessionAnswer:
+            nonlocal answers
             if reign is not self._reign:
                 raise self._not_controller()
             if heartbeat.broker_id != broker_id:
@@ -152,11 +154,18 @@ class BrokerSessionsShell:
                     f"{heartbeat.broker_id}; give each broker a session of its own"
                 )
             broker = self._check(heartbeat)
-            reign.sessions.heartbeat(broker_id, number, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            if answers == 1:
+                reign.sessions.opened(broker_id, broker.broker_epoch, number, now_ms)
+                self._woken.set()
+            elif answers > 1:
+                reign.sessions.heartbeat(broker_id, number, now_ms)
+            answers += 1
             image = self._metadata.image
             return SessionAnswer(image.controller_epoch, image.metadata_offset, broker.fenced)
 
         def close() -> None:
+            # Of one that never counted it means nothing.
             reign.sessions.closed(broker_id, number, self._clock.now_ms())
             self._woken.set()
 

@@ -219,7 +219,10 @@ class Partition:
 
     @property
     def is_under_replicated(self) -> bool:
-        """Whether this broker leads, and some replica is not in sync."""
+        """Whether this broker leads, and some replica is not in sync.
+
+        Those do not count that a reassignment is only bringing.
+        """
         leader = self._leader
         return leader is not None and len(leader.isr) < self._replica_count
 
@@ -282,7 +285,7 @@ class Partition:
         """
         self._stop_following()
         log = self.log
-        self._replica_count = len(image.replicas)
+        self._replica_count = len(image.replicas) - len(image.adding_replicas)
         self._leader = PartitionLeader(
             broker=broker,
             replicas=frozenset(image.replicas),
@@ -305,7 +308,7 @@ class Partition:
 
     def lead_on(self, image: PartitionImage, *, serving: frozenset[BrokerId]) -> None:
         """Hear from the metadata log while leading on in the same epoch."""
-        self._replica_count = len(image.replicas)
+        self._replica_count = len(image.replicas) - len(image.adding_replicas)
         self.step_leader(
             ReplicasChanged(frozenset(image.replicas), frozenset(image.adding_replicas))
         )

@@ -36,6 +36,7 @@ from ottla.cluster.partition import PartitionContext, Waiters
 from ottla.cluster.partition_settings import PartitionSettings
 from ottla.cluster.produce import BrokerProduceService
 from ottla.cluster.producer_ids import BrokerProducerIdsService
+from ottla.cluster.read_replicas import ReadReplicas
 from ottla.cluster.replica_description import ReplicaDescription
 from ottla.cluster.replica_fetcher import ReplicaFetcher
 from ottla.cluster.replica_manager import ReplicaManager, SettingsOf
@@ -224,6 +225,7 @@ def services(parts: BrokerParts, config: BrokerConfig, *, gate: Gate, clock: Clo
             readers=parts.readers,
             clock=clock,
             gate=gate,
+            replicas=ReadReplicas(control.metadata, broker_id=parts.broker_id),
         ),
         offsets=BrokerOffsetsService(
             parts.replicas, readers=parts.readers, remove_later=parts.maintenance.remove_later

@@ -516,10 +516,7 @@ class PartitionLeader:
             return True
         if self._proposed_isr is not None and replica in self._proposed_isr:
             return True
-        return self._may_join(replica) and follower.caught_up_at_ms is not None
-
-    def _may_join(self, replica: BrokerId) -> bool:
-        return replica in self._serving and replica in self._replicas
+        return replica in self._serving and follower.caught_up_at_ms is not None
 
     def _propose_isr(self, now_ms: int) -> list[Effect]:
         if self._proposed_isr is not None:
@@ -557,7 +554,7 @@ class PartitionLeader:
         # committed: otherwise electing it would lose some.
         end = follower.end_offset
         return (
-            self._may_join(replica)
+            replica in self._serving
             and end is not None
             and end >= max(self._high_watermark, self._epoch_start_offset)
         )

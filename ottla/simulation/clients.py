@@ -284,6 +284,8 @@ class SimulatedConsumer(Client):
                     return
             elif isinstance(answer, Deleted):
                 self.position = max(self.position, answer.log_start_offset)
+                history = self._history.of(self._partition)
+                history.skipped_to = max(history.skipped_to, self.position)
             elif answer is None or isinstance(answer, MetadataError):
                 self.ask_metadata()
             else:

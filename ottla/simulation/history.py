@@ -26,6 +26,8 @@ class PartitionHistory:
     """Values sent again under another producer id, after the first one's fate was unknown."""
     seen: dict[Offset, bytes] = field(default_factory=dict)
     """What consumers read."""
+    skipped_to: Offset = Offset(0)  # noqa: RUF009 -- a NewType of int
+    """What lies below was deleted before a consumer got there; another leader may still have it."""
 
 
 class History:

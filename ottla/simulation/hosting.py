@@ -24,6 +24,7 @@ from ottla.storage.log_creation import NewLog
 from ottla.storage.log_manager import LogManager
 
 MIN_INSYNC_KEY: Final = "min.insync.replicas"
+WRITE_CACHING_KEY: Final = "write.caching"
 
 
 class Hosting:
@@ -155,7 +156,7 @@ class Hosting:
                 log,
                 ReplicaSettings(
                     min_insync_replicas=int(topic.configs.get(MIN_INSYNC_KEY, "1")),
-                    write_caching=False,
+                    write_caching=topic.configs.get(WRITE_CACHING_KEY) == "true",
                     replica_lag_time_max_ms=self._lag_ms,
                 ),
                 known_high_watermark=self._logs.known_high_watermark(topic_partition),

@@ -14,7 +14,7 @@ from ottla.model.ids import NO_BROKER, BrokerId, LeaderEpoch, MetadataOffset, Of
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
 from ottla.record.batch import RecordBatch
 from ottla.replication.leader import PartitionLeader
-from ottla.simulation.hosting import MIN_INSYNC_KEY
+from ottla.simulation.hosting import MIN_INSYNC_KEY, WRITE_CACHING_KEY
 from ottla.simulation.ledger import Ledger
 from ottla.simulation.world import Violation
 from ottla.storage.log import PartitionLog
@@ -71,6 +71,7 @@ class Invariants:
             raise Violation("SomebodyMayLead", f"{ledger.topic_partition}: {partition}")
         needed = partition.min_insync_needed(int(topic.configs.get(MIN_INSYNC_KEY, "1")))
         ledger.min_insync_needed = needed
+        ledger.write_caching = topic.configs.get(WRITE_CACHING_KEY) == "true"
         if eligible and len(in_sync) >= needed:
             raise Violation("EligibleOnlyBelowMinIsr", f"{ledger.topic_partition}: {partition}")
         ledger.image = partition
@@ -83,22 +84,23 @@ class Invariants:
         """What was durable is still there."""
         ledger = self.ledger(topic_partition)
         ledger.opened(broker, log)
-        if broker in ledger.wiped:
-            ledger.wiped.discard(broker)
+        if broker in ledger.lossy:
+            ledger.lossy.discard(broker)
             ledger.durable[broker] = Offset(0)
         durable = ledger.durable.get(broker, Offset(0))
         if log.log_end_offset < durable:
             raise Violation("DurableSurvives", f"broker {broker}: {log}, {durable} was durable")
-        ledger.durable[broker] = max(durable, log.recovery_point)
+        end_offset = log.log_end_offset if ledger.write_caching else log.recovery_point
+        ledger.durable[broker] = max(durable, end_offset)
 
     def dropped(self, broker: BrokerId, topic_partition: TopicPartition) -> None:
         """Expect nothing of a log that was given up."""
         self.ledger(topic_partition).durable.pop(broker, None)
 
     def wiped(self, broker: BrokerId) -> None:
-        """Expect nothing of a broker that got an empty disk."""
+        """Expect nothing of a broker that got an empty disk, or lost what it had not synced."""
         for ledger in self.ledgers.values():
-            ledger.wiped.add(broker)
+            ledger.lossy.add(broker)
 
     def appended(
         self,
@@ -115,6 +117,7 @@ class Invariants:
             if epoch > leader_epoch:
                 raise Violation("EpochsOfTheFollowed", f"{batch} from a leader of {leader_epoch}")
             ledger.write(broker, header.base_offset, epoch, header.next_offset, batch)
+        self._held(ledger, broker, batches[-1].header.next_offset)
 
     def produced(
         self,
@@ -126,7 +129,14 @@ class Invariants:
     ) -> None:
         """A leader writes a batch once at an offset."""
         next_offset = base_offset + batch.header.last_offset_delta + 1
-        self.ledger(topic_partition).write(broker, base_offset, leader_epoch, next_offset, batch)
+        ledger = self.ledger(topic_partition)
+        ledger.write(broker, base_offset, leader_epoch, next_offset, batch)
+        self._held(ledger, broker, next_offset)
+
+    def _held(self, ledger: Ledger, broker: BrokerId, end_offset: int) -> None:
+        """With write caching, what is in the page cache counts as if it were on the disk."""
+        if ledger.write_caching:
+            ledger.durable[broker] = Offset(end_offset)
 
     def truncating(
         self, broker: BrokerId, topic_partition: TopicPartition, log: PartitionLog, offset: Offset
@@ -152,7 +162,9 @@ class Invariants:
         self, broker: BrokerId, topic_partition: TopicPartition, end_offset: Offset
     ) -> None:
         """Know what is safe."""
-        self.ledger(topic_partition).durable[broker] = end_offset
+        ledger = self.ledger(topic_partition)
+        if not ledger.write_caching:
+            ledger.durable[broker] = end_offset
 
     # --- Leaders ---
 

@@ -37,13 +37,15 @@ class Ledger:
         """As the metadata log says, at its newest entry that anybody has applied."""
         self.min_insync_needed = 1
         """How many replicas must be in sync for anything to be committed."""
+        self.write_caching = False
+        """Whether what is not synced yet counts as well."""
         self.leaders: dict[LeaderEpoch, BrokerId] = {}
         self.shown: dict[LeaderEpoch, tuple[Offset, Offset]] = {}
         """The lowest and the highest high watermark that readers saw from each epoch's leader."""
         self.durable: dict[BrokerId, Offset] = {}
         """What each replica is known to have on disk."""
-        self.wiped: set[BrokerId] = set()
-        """Who got an empty disk, and has not opened a log on it yet."""
+        self.lossy: set[BrokerId] = set()
+        """Who got an empty disk or lost what was not synced, and has not opened the log since."""
         self.committed_end = Offset(0)
         self._written: dict[tuple[int, int], Written] = {}
         self._predecessors: dict[tuple[int, int], LeaderEpoch] = {}

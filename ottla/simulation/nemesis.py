@@ -68,6 +68,11 @@ WEIGHTS: Final[Mapping[str, int]] = {
 }
 
 
+_UNCLEAN_ENDS: Final = frozenset(
+    {"kill", "power loss", "crash", "full disk", "wipe", "contested election"}
+)
+
+
 class Nemesis:
     """The faults of one world."""
 
@@ -151,8 +156,19 @@ class Nemesis:
     def _strike(self) -> None:
         if self._active:
             (name,) = self._world.random.choices(self._names, self._weights)
-            self._faults[name]()
+            if name not in _UNCLEAN_ENDS or not self._one_more_is_too_many(name):
+                self._faults[name]()
             self._next()
+
+    def _one_more_is_too_many(self, name: str) -> bool:
+        """Whether an unclean end of another broker would go beyond what is promised.
+
+        With write caching, every unclean end counts as the loss of what was not synced.
+        """
+        if not self._machines[0].keeps_page_cache:
+            return False
+        pending = any(ledger.lossy for ledger in self._invariants.ledgers.values())
+        return pending or name not in ("kill", "power loss")
 
     def _later(self, bounds: tuple[int, int], action: Action) -> None:
         def act() -> None:
@@ -181,7 +197,14 @@ class Nemesis:
         if machine is not None:
             power = self._world.chance(1 / 4)
             self._count("kills", f"kills broker {machine.id}{', with its machine' * power}")
-            machine.kill(power=power)
+            if machine.keeps_page_cache and self._may_lose_its_records(machine):
+                self._note("what it had not synced is lost")
+                machine.keeps_page_cache = False
+                machine.kill(power=power)
+                machine.keeps_page_cache = True
+                self._invariants.wiped(machine.id)
+            else:
+                machine.kill(power=power)
             self._start_later(machine)
 
     def _power_loss(self) -> None:
@@ -303,13 +326,14 @@ class Nemesis:
         At least ``min.insync.replicas`` replicas are in sync or eligible, so all but one of them
         may lose what they have. Of those that have lost it the controller may not know yet.
         """
-        if not self._may_lose_its_votes(machine):
-            return False
+        return self._may_lose_its_votes(machine) and self._may_lose_its_records(machine)
+
+    def _may_lose_its_records(self, machine: BrokerMachine) -> bool:
         for ledger in self._invariants.ledgers.values():
             image = ledger.image
             assert image is not None, ledger
-            holders = {*image.in_sync_replicas, *image.eligible_leader_replicas} - ledger.wiped
-            if machine.id in image.replicas and ledger.wiped:
+            holders = {*image.in_sync_replicas, *image.eligible_leader_replicas} - ledger.lossy
+            if machine.id in image.replicas and ledger.lossy:
                 return False
             if machine.id in holders and (len(holders) == 1 or ledger.min_insync_needed == 1):
                 return False

@@ -120,6 +120,8 @@ class BrokerMachine:
         self.wall_offset_ms = 0
         self.directory_id = b""
         """Of the data directory on its disk, once a broker has claimed it."""
+        self.keeps_page_cache = False
+        """Whether a kill leaves what was written, synced or not, as that of a process does."""
         self.disk_was_hurt = False
         """Whether the disk was made to fail, so that a broker may stop because of it."""
         self.process: BrokerProcess | None = None
@@ -140,13 +142,16 @@ class BrokerMachine:
         self.process.perform(self.process.start)
 
     def kill(self, *, power: bool) -> None:
-        """End the broker at once; with ``power``, the machine goes off."""
+        """End the broker at once; with ``power``, the machine goes off.
+
+        What was not synced may be lost in either case, unless :attr:`keeps_page_cache`.
+        """
         process = self.process
         assert process is not None
         self.process = None
         process.die()
         self.network.died(process, silence=power)
-        if not power and self.world.chance(1 / 2):
+        if self.keeps_page_cache or (not power and self.world.chance(1 / 2)):
             self.disk.settle()  # what a killed process wrote is in the page cache
         self.disk.crash()
 

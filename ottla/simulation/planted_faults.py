@@ -112,7 +112,11 @@ class PlantedFault:
 
 
 _SMALL: Final = Profile(
-    five_brokers=0.0, topics_max=1, replication_factors=(3,), poll_max_ms=(500, 1_000)
+    five_brokers=0.0,
+    write_caching=0.0,
+    topics_max=1,
+    replication_factors=(3,),
+    poll_max_ms=(500, 1_000),
 )
 _ELECTIONS: Final = {"contested election": 1}
 _CHANGING_LEADERS: Final = {"reassignment": 4, "preferred leaders": 1, "slow network": 3}

@@ -26,6 +26,9 @@ from ottla.simulation.world import Violation
 from ottla.storage.appending import Appended
 from ottla.storage.log import PartitionLog
 
+FLUSH_MAX_MS: Final = 2_000
+"""``flush.ms`` of topics with write caching."""
+
 Acknowledge = Callable[[OttlaError | None], None]
 
 
@@ -278,10 +281,13 @@ class Replica:
     # --- Flushing ---
 
     def request_flush(self) -> None:
-        """Sync the log soon."""
+        """Sync the log soon; with write caching, some time later."""
         if not self._flush_requested:
             self._flush_requested = True
-            self._host.process.after(self._host.flush_delay_ms(), "flush", self._flush)
+            delay_ms = self._host.flush_delay_ms()
+            if self.settings.write_caching:
+                delay_ms += self._host.process.world.between(0, FLUSH_MAX_MS)
+            self._host.process.after(delay_ms, "flush", self._flush)
 
     def _flush(self) -> None:
         self._flush_requested = False

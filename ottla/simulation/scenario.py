@@ -31,7 +31,7 @@ from ottla.simulation.clients import (
 from ottla.simulation.controller_shell import Result
 from ottla.simulation.conversation import Served
 from ottla.simulation.history import History
-from ottla.simulation.hosting import MIN_INSYNC_KEY
+from ottla.simulation.hosting import MIN_INSYNC_KEY, WRITE_CACHING_KEY
 from ottla.simulation.invariants import Invariants
 from ottla.simulation.nemesis import WEIGHTS, Nemesis
 from ottla.simulation.network import Network
@@ -61,6 +61,8 @@ class Profile:
     """The same for consumers."""
     five_brokers: float = 1 / 4
     """How likely there are five brokers, two of which do not vote."""
+    write_caching: float = 1 / 5
+    """How likely topics commit what is in the page cache. Then no two machines lose it at once."""
     topics_max: int = 3
     replication_factors: Sequence[int] = (1, 2, 3, 3, 3)
 
@@ -109,6 +111,9 @@ class Scenario:
             )
             for number in range(count)
         ]
+        self._write_caching = world.chance(profile.write_caching)
+        for machine in self.machines:
+            machine.keeps_page_cache = self._write_caching
         self.nemesis = Nemesis(
             world,
             self.network,
@@ -128,9 +133,9 @@ class Scenario:
     def _topic(self, number: int, brokers: int) -> NewTopic:
         world = self.world
         replication_factor = world.random.choice(self._profile.replication_factors)
-        configs = {
-            MIN_INSYNC_KEY: str(world.between(1, min(2, replication_factor))),
-        }
+        configs = {MIN_INSYNC_KEY: str(world.between(1, min(2, replication_factor)))}
+        if self._write_caching:
+            configs[WRITE_CACHING_KEY] = "true"
         return NewTopic(
             name=f"topic{number}",
             partitions=world.between(1, 2),

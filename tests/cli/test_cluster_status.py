@@ -154,6 +154,7 @@ def test_replica_that_is_on_its_way_is_not_missing() -> None:
     found = status(partition(0, replicas=(0, 1, 2, 3), adding=(3,), in_sync=(0, 1, 2)))
 
     assert found.under_replicated == ()
+    assert found.moving == 1
 
 
 def test_cluster_without_a_controller_is_not_available() -> None:
@@ -173,7 +174,7 @@ def test_lines_of_a_pipe_begin_with_their_kind(capsys: CaptureFixture) -> None:
     print_status(status(partition(0, in_sync=(0, 1)), partition(1, leader=-1, in_sync=())))
 
     assert capsys.readouterr().out == (
-        "cluster\tc\t1\t1\t2\t1\t1\n"
+        "cluster\tc\t1\t1\t2\t1\t1\t0\n"
         "quorum\t1\t4\t0,1,2\t0,1,2\n"
         "broker\t0\tb:7092\t\tserving\t1\t2\tvoter\n"
         "broker\t1\tb:7093\t\tserving\t0\t2\tleader\n"

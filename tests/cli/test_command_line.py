@@ -48,10 +48,26 @@ def test_line_in_the_list_is_the_first_line_of_the_commands_own_help(name: str) 
     "arguments",
     [
         *([name] for name in NAMES),
-        *(["topic", verb] for verb in ("create", "list", "describe", "alter", "delete")),
+        *(
+            ["topic", verb]
+            for verb in ("create", "list", "describe", "alter", "reassign", "delete")
+        ),
         ["log", "dump"],
         ["certs", "create"],
-        ["cluster", "status"],
+        *(
+            ["cluster", verb]
+            for verb in (
+                "status",
+                "rebalance",
+                "drain",
+                "undrain",
+                "remove",
+                "elect-leaders",
+                "readmit-voter",
+                "config",
+            )
+        ),
+        *(["cluster", "config", verb] for verb in ("list", "set", "unset")),
     ],
     ids=" ".join,
 )

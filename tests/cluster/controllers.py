@@ -305,7 +305,10 @@ class FarSession:
             await asyncio.Event().wait()
         if self._session is None:
             self._session = self._node.shell.open(heartbeat)
-        return await self._session.beat(heartbeat)
+        answer = await self._session.beat(heartbeat)
+        if self._node.broker_id in self._network.mute:
+            await asyncio.Event().wait()
+        return answer
 
     async def wait_ended(self) -> None:
         assert self._session is not None

@@ -93,6 +93,20 @@ def test_silent_broker_is_fenced_after_the_session_timeout() -> None:
     assert SESSION_TIMEOUT_MS - HEARTBEAT_MS <= took_ms <= SESSION_TIMEOUT_MS + 50
 
 
+def test_broker_that_is_heard_and_hears_nothing_is_fenced_and_stays_so() -> None:
+    async def scenario(cluster: Cluster) -> int:
+        await cluster.start(leader=0)
+        await let_pass(1_000)
+        cluster.network.mute.add(BrokerId(0))
+        took_ms = await eventually(lambda: 1 in cluster[0].fenced)
+        await let_pass(5 * SESSION_TIMEOUT_MS)
+        assert 1 in cluster[0].fenced
+        return took_ms
+
+    # However often it opens another session.
+    assert with_cluster(scenario) <= SESSION_TIMEOUT_MS + HEARTBEAT_MS
+
+
 def test_several_brokers_are_fenced_in_one_go() -> None:
     async def scenario(cluster: Cluster) -> int:
         await cluster.start(leader=0)

@@ -407,7 +407,7 @@ async def test_batch_read_from_the_disk_is_no_addition_to_a_full_message(
     leading: Leading,
 ) -> None:
     await leading.put_orders(max_message_bytes="8000000")
-    append(leading, bytes(7_500_000))
+    append(leading, bytes(7_700_000))
     await leading.flushed()
     leading.disk.make_cold(segment_file(DIRECTORY / "orders-0", 0, ".log"))
     busy = BusyReaders(leading.readers)
@@ -416,9 +416,9 @@ async def test_batch_read_from_the_disk_is_no_addition_to_a_full_message(
     follower.say(credit_bytes=64 << 20)
     await turns()
     follower.reads.clear()
-    append(leading, bytes(800_000), number=1)
+    append(leading, bytes(900_000), number=1)
     await turns()
-    append(leading, bytes(800_000), number=1)
+    append(leading, bytes(900_000), number=1)
     busy.end()
     await until(leading.readers._work_queue.empty)
     await turns()
@@ -467,6 +467,56 @@ async def test_follower_that_catches_up_does_not_hold_up_those_in_step(leading: 
 
     await follower.has(60, 0)
     assert first_message_of(follower, 1) <= 1
+
+
+async def test_record_goes_before_all_that_others_have_to_catch_up_with(
+    leading: Leading,
+) -> None:
+    await leading.put_orders(partitions=60)
+    for number in range(1, 60):
+        append(leading, bytes(60_000), number=number)
+    follower = await following(leading, 0)
+    follower.reads.clear()
+    follower.begin(*range(1, 60), catching_up=True)
+    follower.say(credit_bytes=64 << 20)
+    await turns()
+    append(leading, number=0)
+
+    follower.reads.set()
+
+    await follower.has(1, 59)
+    assert first_message_of(follower, 0) <= 1
+
+
+async def test_many_partitions_on_the_disk_are_read_a_few_at_a_time(leading: Leading) -> None:
+    await leading.put_orders(partitions=6)
+    for number in range(6):
+        append(leading, number=number)
+    await leading.flushed()
+    for number in range(6):
+        leading.disk.make_cold(segment_file(DIRECTORY / f"orders-{number}", 0, ".log"))
+    follower = leading.follower()
+
+    follower.begin(*range(6))
+
+    for number in range(6):
+        await follower.has(1, number)
+
+
+async def test_what_waits_for_a_partition_that_was_ended_is_not_sent(leading: Leading) -> None:
+    follower = await following(leading, 0, 1)
+    follower.reads.clear()
+    append(leading, number=1)
+    await turns()
+    append(leading, number=0)
+    follower.say(end=[0])
+    await turns()
+    append(leading, number=1)
+
+    follower.reads.set()
+
+    await follower.has(2, 1)
+    assert follower.of(0) == []
 
 
 async def test_partition_on_the_disk_does_not_hold_up_those_in_memory(leading: Leading) -> None:
@@ -549,10 +599,16 @@ async def test_log_start_that_retention_has_raised_is_news_with_the_next_sign_of
 # --- What followers say later ---
 
 
-async def test_acknowledgement_of_what_was_not_sent_is_refused(leading: Leading) -> None:
+@pytest.mark.parametrize("written", [0, 40])
+async def test_acknowledgement_of_what_was_not_sent_is_refused(
+    leading: Leading, written: int
+) -> None:
     follower = await following(leading, 0)
+    for _ in range(written):
+        append(leading, bytes(100_000))
+    await turns()
 
-    follower.acknowledge(7)
+    follower.acknowledge(40)
 
     assert isinstance(await follower.refused(), OffsetOutOfRangeError)
 
@@ -606,6 +662,7 @@ async def test_stream_that_ends_leaves_to_the_leader_what_it_said(leading: Leadi
 
     assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 1
     append(leading)  # nobody is there to be told
+    assert not leading.streams._watched
 
 
 async def test_follower_of_a_leader_that_resigned_is_told(leading: Leading) -> None:

@@ -213,6 +213,7 @@ async def test_broker_hears_of_a_broken_session_at_once(controlled: Controlled) 
 async def test_controller_fences_a_broker_whose_session_broke(controlled: Controlled) -> None:
     session = await controlled.far.open_session(controlled.address)
     await session.beat(controlled.heartbeat())
+    await session.beat(controlled.heartbeat())
 
     session.close()
 

@@ -102,5 +102,7 @@ async def _offered(admin: Admin, broker: int) -> bytes:
 
 async def _says(broker: BrokerProcess, words: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        while words not in broker.stderr():
+        while True:
+            if words in broker.stderr():
+                return
             await asyncio.sleep(0.05)

@@ -19,7 +19,7 @@ from ottla.cluster.services import (
 from ottla.controller.requests import Reassignment
 from ottla.model.errors import OttlaError
 from ottla.model.ids import BrokerId, TopicPartition
-from ottla.model.image import BrokerImage, ClusterImage
+from ottla.model.image import BrokerImage, ClusterImage, PartitionImage
 from ottla.v1 import cluster_pb2, cluster_pb2_grpc
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServicer):
             brokers=map(_broker, image.brokers.values()),
             topics=len(image.topics),
             partitions=len(partitions),
-            under_replicated_partitions=sum(
-                len(part.in_sync_replicas) < len(part.replicas) for part in partitions
-            ),
+            under_replicated_partitions=sum(map(_is_under_replicated, partitions)),
             offline_partitions=self._cluster.offline_partitions(),
             metadata_offset=image.metadata_offset,
         )
@@ -221,6 +219,11 @@ def _metadata(
         topics=[describe(name, result) for name, result in topics],
         metadata_offset=image.metadata_offset,
     )
+
+
+def _is_under_replicated(part: PartitionImage) -> bool:
+    # Those that a reassignment is only bringing are not missed yet.
+    return not set(part.replicas) - set(part.adding_replicas) <= set(part.in_sync_replicas)
 
 
 def _change(change: MetadataChange) -> cluster_pb2.WatchMetadataResponse:
