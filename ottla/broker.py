@@ -29,8 +29,8 @@ one listens. Clients are refused until the gate opens.
 
 A broker that cannot go on -- a background task failed, the metadata log cannot be written -- says
 so through :meth:`Broker.wait_failed`; whoever runs it ends the process. A failed data directory is
-less than that: what is committed can still be read, so the broker stays, and its health says why
-it should be looked at.
+less than that: what is committed can still be read, so the broker stays, has others lead what they
+can, and its health says why it should be looked at.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ class Broker:
         self._metrics = BrokerMetrics(version=__version__, node_id=config.node.node_id)
         self._instruments = MetricsInstruments(self._metrics)
         self._calls = Calls(gate=self._gate, instruments=self._instruments)
+        self._disk_failed = asyncio.Event()
         self._directory = DataDirectory(config.storage.log_dir, failed=self._directory_failed)
         self._tasks = TaskSupervisor(self._fail)
         self._undo = AsyncExitStack()
@@ -229,6 +230,10 @@ class Broker:
         self._run_until_undone("membership", parts.control.membership.run())
         self._run_until_undone("maintenance", parts.maintenance.run())
         await self._serve(parts)
+        if not self._config.quorum.is_alone(parts.broker_id):
+            self._stop_when_undone(
+                self._tasks.run("failed disk", self._lead_no_more_without_disk(parts))
+            )
         return BrokerAddresses(grpc=grpc, advertised=advertised, http=http)
 
     def _refuse_to_start(self) -> NoReturn:
@@ -457,6 +462,19 @@ class Broker:
         parts.waiters.reads.fail_all(self._gate.refusal())
         await self._calls.wait_idle(timeout_ms=STOP_GRACE_MS)
 
+    async def _lead_no_more_without_disk(self, parts: BrokerParts) -> None:
+        """Have others lead when the disk takes no more writes: here they would only be refused.
+
+        Nor does a write wait any longer for this broker to have it. What nobody else can lead stays
+        here, to be read.
+        """
+        await self._disk_failed.wait()
+        while not await parts.control.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS):
+            broker = parts.control.applied.image.brokers.get(parts.broker_id)
+            if broker is None or broker.shutting_down:
+                return  # the controller knows
+            await asyncio.sleep(QUORUM_REMINDER_MS / 1000)
+
     async def _hand_over(self, parts: BrokerParts) -> None:
         """Have others lead; give up when nobody is left who could decide it."""
         leaving = asyncio.ensure_future(parts.control.membership.leave(timeout_ms=LEAVE_TIMEOUT_MS))
@@ -470,8 +488,9 @@ class Broker:
     # --- The stop ---
 
     def _run_until_undone(self, name: str, work: Coroutine[object, object, None]) -> None:
-        task = self._tasks.run_until_stopped(name, work)
+        self._stop_when_undone(self._tasks.run_until_stopped(name, work))
 
+    def _stop_when_undone(self, task: asyncio.Task[None]) -> None:
         async def stop() -> None:
             await self._tasks.stop_task(task, timeout_ms=TASKS_STOP_MS)
 
@@ -505,6 +524,7 @@ class Broker:
             self._failed.set_result(error)
 
     def _directory_failed(self) -> None:
+        self._disk_failed.set()
         if self._grpc is not None and self._gate.state is GateState.SERVING:
             self._tasks.run("health", self._grpc.announce(serving=False))
 

@@ -17,7 +17,7 @@ from ottla.cli.connection import Connection, connection_options
 INTERVAL_DEFAULT_S: Final = 1.0
 INTERVAL_MIN_S: Final = 0.1
 
-AT_ONCE_DEFAULT: Final = 2
+AT_ONCE_DEFAULT: Final = 4
 """Enough to keep a disk and a network busy while one move ends and the next begins."""
 
 _broker_argument = click.argument("broker_id", metavar="BROKER", type=click.IntRange(min=0))
@@ -64,8 +64,9 @@ def status(*, watch: bool, interval_s: float, as_json: bool, connection: Connect
 
     Brokers, controller, quorum, and partitions in trouble.
 
-    The exit status is 1 if a partition is offline or there is no controller. Where standard output
-    is no terminal, each line begins with what it is about, and columns are separated by tabs.
+    The exit status is 1 if a partition is offline, or if there is no controller or no majority
+    of the voters. Where standard output is no terminal, each line begins with what it is about,
+    and columns are separated by tabs.
     """
     from ottla.cli import cluster_work  # noqa: PLC0415 -- brings gRPC along
 

@@ -56,6 +56,8 @@ def print_status_json(status: ClusterStatus) -> None:
 def _facts(status: ClusterStatus) -> dict[str, object]:
     quorum = status.quorum
     linked = f"{len(quorum.linked)} of {len(quorum.voters)} voters linked"
+    if not quorum.has_majority:
+        linked += ": no majority, what follows may be old"
     leader = f"broker {quorum.leader_id} leads" if quorum.leader_id != NO_BROKER else "no leader"
     return {
         "cluster": status.cluster_id,

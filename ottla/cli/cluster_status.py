@@ -70,6 +70,15 @@ class QuorumStatus:
     wiped: tuple[int, ...]
     """The voters that are refused because they have lost their data."""
 
+    @property
+    def has_majority(self) -> bool:
+        """Whether enough voters are linked to decide anything.
+
+        Without them whoever led decides nothing any more, and what is told of the cluster may be
+        old.
+        """
+        return 2 * len(self.linked) > len(self.voters)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStatus:
@@ -92,7 +101,8 @@ class ClusterStatus:
     @property
     def is_available(self) -> bool:
         """Whether everything can be written, read and administrated."""
-        return not self.offline_partitions and self.controller_id != NO_BROKER
+        has_controller = self.controller_id != NO_BROKER and self.quorum.has_majority
+        return has_controller and not self.offline_partitions
 
 
 def cluster_status(

@@ -19,7 +19,8 @@ def _as_seeds(context: click.Context, parameter: click.Parameter, value: str) ->
 @click.command
 @click.option(
     "--seeds",
-    required=True,
+    default="1-20",
+    show_default=True,
     callback=_as_seeds,
     metavar="A-B",
     help="Which histories to play; each number gives the same one again.",

@@ -58,7 +58,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     acknowledged = sum(outcome.acknowledged for outcome in outcomes)
     return (
         f"{len(outcomes)} seed{'s' * (len(outcomes) != 1)}, {failed} failed: "
-        f"{events:,} events in {hours:.1f} virtual hours, "
+        f"{events:,} events in {hours:.2f} virtual hours, "
         f"{counts['kills']:,} kills, {counts['partitions']:,} partitions, "
         f"{acknowledged:,} records acknowledged by all"
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MetadataChange,
         NewTopic,
         PartitionDescription,
+        PlannedMove,
         QuorumDescription,
         QuorumNode,
         TopicDescription,

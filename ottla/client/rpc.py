@@ -33,7 +33,6 @@ Response = TypeVar("Response")
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
 _ERRORS_BY_STATUS: Final[dict[grpc.StatusCode, type[OttlaError]]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: RequestTimedOutError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: MessageTooLargeError,
@@ -64,6 +63,11 @@ def error_from_status(error: grpc.aio.AioRpcError, address: Address) -> OttlaErr
     described = _described_by_broker(error.trailing_metadata() or ())
     if described is not None:
         return described
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return RequestTimedOutError(
+            f"{address} did not answer in time, and may still do what it was asked; "
+            "it hangs, or waits for a broker that does"
+        )
     kind = _ERRORS_BY_STATUS.get(error.code(), BrokerUnavailableError)
     return kind(f"{address}: {error.details() or error.code().name}")
 

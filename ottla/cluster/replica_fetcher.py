@@ -19,9 +19,9 @@ would acknowledge it could lose.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ottla.cluster.data_directory import DataDirectory
 from ottla.cluster.flusher import Flusher
@@ -51,6 +51,20 @@ class _ToCall(NamedTuple):
 
     address: Address
     broker_epoch: BrokerEpoch
+
+
+class MayBeBehind(Protocol):
+    """A link, as the others see it that share a rate with it."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it copies something that is not in sync."""
+
+
+def share_of(bytes_per_second: int, links: Iterable[MayBeBehind]) -> int:
+    """Return the share of each link that is behind, in bytes a second; at least 1."""
+    sharing = sum(link.is_behind for link in links)
+    return max(1, bytes_per_second // max(1, sharing))
 
 
 class ReplicaFetcher:
@@ -114,10 +128,7 @@ class ReplicaFetcher:
     def _share_of_rate(self) -> int | None:
         """How many bytes a second one link may have of what is not in sync."""
         rate = self._catch_up_rate()
-        if rate is None:
-            return None
-        sharing = sum(link.is_behind for link in self._links.values())
-        return max(1, rate // max(1, sharing))
+        return None if rate is None else share_of(rate, self._links.values())
 
     def release(self, following: Following) -> None:
         """See :class:`~ottla.cluster.following.Copier`."""

@@ -376,6 +376,9 @@ class ReplicaManager:
                 self._offline[topic_partition] = log
                 emit(PARTITION_OFFLINE, partition=topic_partition, reason=str(log))
                 continue
+            if log.config != settings.log:
+                # It was opened at the start, with what this broker knew then.
+                log.reconfigure(settings.log)
             partition = Partition(
                 topic_partition=topic_partition,
                 topic_id=assigned.topic.topic_id,

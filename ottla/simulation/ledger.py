@@ -73,7 +73,8 @@ class Ledger:
         place = (base_offset, epoch)
         written = Written(batch.header.crc, Offset(next_offset))
         known = self._written.setdefault(place, written)
-        before = self._last_epochs[broker]
+        # What was deleted cannot be compared any more, and is never read again.
+        before = self._last_epochs[broker] if base_offset > self._deleted_to else None
         known_before = None if before is None else self._predecessors.setdefault(place, before)
         if known != written or known_before != before:
             raise Violation(

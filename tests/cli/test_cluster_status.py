@@ -161,6 +161,16 @@ def test_cluster_without_a_controller_is_not_available() -> None:
     assert not status(partition(0), controller=-1).is_available
 
 
+def test_broker_that_reaches_no_majority_speaks_of_no_available_cluster() -> None:
+    assert not status(
+        partition(0), nodes=[node(0), node(1, linked=False), node(2, linked=False)]
+    ).is_available
+
+
+def test_loss_of_one_voter_is_survived() -> None:
+    assert status(partition(0), nodes=[node(0), node(1), node(2, linked=False)]).is_available
+
+
 def test_log_that_its_leader_cannot_open_is_counted() -> None:
     found = status(partition(0), offline=1)
 

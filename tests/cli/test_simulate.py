@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ottla.cli.main import run
@@ -20,11 +22,12 @@ def test_a_seed_that_breaks_one_is_told_with_the_command_that_plays_it_again(
 
     output = capsys.readouterr().out
     assert "AcknowledgedIsDurable: " in output
-    assert "play it again: ottla simulate --seeds 1-1 --fault early-acknowledgement\n" in output
+    again = r"play it again: ottla simulate --seeds (\d)-\1 --fault early-acknowledgement\n"
+    assert re.search(again, output) is not None
 
 
 def test_known_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["simulate", "--seeds", "1", "--fault", "list"]) == 0
+    assert run(["simulate", "--fault", "list"]) == 0
 
     assert "forgotten-vote\ta vote is not persisted\n" in capsys.readouterr().out
 
@@ -39,6 +42,6 @@ def test_what_is_no_range_of_seeds_is_refused(
 
 
 def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["simulate", "--seeds", "1", "--fault", "gremlins"]) == 1
+    assert run(["simulate", "--fault", "gremlins"]) == 1
 
     assert "there is no fault 'gremlins'" in capsys.readouterr().err

@@ -45,7 +45,6 @@ def details(error: types_pb2.Error) -> bytes:
         (grpc.StatusCode.CANCELLED, BrokerUnavailableError),
         (grpc.StatusCode.INTERNAL, BrokerUnavailableError),
         (grpc.StatusCode.UNKNOWN, BrokerUnavailableError),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, RequestTimedOutError),
         (grpc.StatusCode.INVALID_ARGUMENT, InvalidRequestError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, MessageTooLargeError),
         (grpc.StatusCode.UNIMPLEMENTED, UnsupportedVersionError),
@@ -59,6 +58,13 @@ def test_status_that_grpc_made_up_names_the_broker(
     error = error_from_status(failed(code), HERE)
 
     assert (type(error), str(error)) == (expected, "broker:7092: went wrong")
+
+
+def test_time_that_ran_out_says_that_the_outcome_is_not_known() -> None:
+    error = error_from_status(failed(grpc.StatusCode.DEADLINE_EXCEEDED), HERE)
+
+    assert isinstance(error, RequestTimedOutError)
+    assert "broker:7092 did not answer in time, and may still do" in str(error)
 
 
 def test_words_of_the_broker_outweigh_the_status() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
 
 from ottla.cluster.byte_rate import FILL_S, PORTION_BYTES, ByteRate
+from ottla.cluster.replica_fetcher import share_of
 from ottla.model.errors import InvalidRequestError
 from tests.cluster.copying import Pair
 from tests.cluster.following import Leading
@@ -135,6 +137,20 @@ async def pair() -> AsyncIterator[Pair]:
     await pair.start()
     yield pair
     await pair.stop()
+
+
+@dataclass
+class Link:
+    is_behind: bool
+
+
+@pytest.mark.parametrize(
+    ("rate", "behind", "share"), [(900, 3, 300), (900, 1, 900), (900, 0, 900), (2, 3, 1)]
+)
+def test_links_that_are_behind_share_the_rate(rate: int, behind: int, share: int) -> None:
+    links = [Link(is_behind=False)] * 5 + [Link(is_behind=True)] * behind
+
+    assert share_of(rate, links) == share
 
 
 async def test_link_says_the_rate_with_its_first_message(pair: Pair) -> None:

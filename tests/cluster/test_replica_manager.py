@@ -111,6 +111,15 @@ async def test_high_watermark_is_kept_from_one_reign_to_the_next(world: World) -
     assert (kept, world.partition().high_watermark) == (1, 1)
 
 
+async def test_replica_that_is_only_being_brought_is_not_missing(world: World) -> None:
+    both = {"replicas": (ME, OTHER), "in_sync_replicas": (ME,)}
+    await world.change_partition("web", 0, **both, adding_replicas=(OTHER,))
+    brought = world.partition().is_under_replicated
+    await world.change_partition("web", 0, **both, adding_replicas=())
+
+    assert (brought, world.partition().is_under_replicated) == (False, True)
+
+
 async def test_added_partitions_are_made(world: World) -> None:
     topic = world.image.topics["web"]
 
@@ -244,6 +253,18 @@ async def test_files_of_a_deleted_topic_go_after_the_delay(world: World) -> None
 
 
 # --- The start ---------------------------------------------------------------------------
+
+
+async def test_log_follows_settings_that_were_altered_while_the_broker_was_down(
+    restarted: World,
+) -> None:
+    web = restarted.image.topics["web"]
+    altered = replace(web, configs={"retention.ms": "5"})
+    restarted.image = replace(restarted.image, topics={"web": altered})
+
+    await restarted.start()
+
+    assert restarted.partition().log.config.retention_ms == 5
 
 
 async def test_records_are_there_after_a_crash(restarted: World) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,18 @@ import grpc
 import pytest
 
 from ottla.cli.certs_work import create_certificates
+from ottla.client import Admin, Consumer, NewTopic, Producer
+from ottla.client.settings import ConnectionOptions
 from ottla.model.errors import ClusterAuthorizationError
 from ottla.security.tls import channel_credentials
-from ottla.v1 import controller_pb2, controller_pb2_grpc
+from ottla.v1 import (
+    controller_pb2,
+    controller_pb2_grpc,
+    quorum_pb2,
+    quorum_pb2_grpc,
+    replication_pb2,
+    replication_pb2_grpc,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
@@ -158,12 +167,16 @@ async def test_stranger_gets_nowhere(
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_client_cannot_speak_for_a_broker(ready: dict[str, Any], certificates: Path) -> None:
-    client = channel_credentials(
+def client_credentials(certificates: Path) -> grpc.ChannelCredentials:
+    return channel_credentials(
         ca=certificates / "ca.pem",
         certificate=certificates / "client.pem",
         key=certificates / "client-key.pem",
     )
+
+
+async def test_client_cannot_speak_for_a_broker(ready: dict[str, Any], certificates: Path) -> None:
+    client = client_credentials(certificates)
     request = controller_pb2.ControllerRequest(
         timeout_ms=5_000,
         sender_id=1,
@@ -174,6 +187,83 @@ async def test_client_cannot_speak_for_a_broker(ready: dict[str, Any], certifica
 
     assert answer.error.code == ClusterAuthorizationError.code
     assert "ottla certs create" in answer.error.message
+
+
+async def test_client_gets_nowhere_on_services_between_brokers(
+    ready: dict[str, Any], certificates: Path
+) -> None:
+    target = ready["brokers"][0]["grpc"]
+    follower = replication_pb2.FollowerIdentity(cluster_id="", broker_id=1, broker_epoch=0)
+    async with grpc.aio.secure_channel(target, client_credentials(certificates)) as channel:
+        calls = {
+            quorum_pb2_grpc.QuorumStub(channel).Link: quorum_pb2.QuorumFrame(
+                hello=quorum_pb2.QuorumHello(node_id=1, peer_id=0, voters=[0, 1, 2])
+            ),
+            controller_pb2_grpc.ControllerStub(channel).Session: controller_pb2.SessionHeartbeat(
+                broker_id=1
+            ),
+            replication_pb2_grpc.ReplicationStub(channel).Follow: replication_pb2.FollowRequest(
+                identity=follower
+            ),
+        }
+        for call, first in calls.items():
+            assert "ottla certs create" in await refusal(call, first)
+
+
+async def refusal(call: Callable[..., Any], first: object) -> str:
+    """Open a stream with one message; return why it is refused, be it by status or message."""
+    stream = call(timeout=10)
+    await stream.write(first)
+    try:
+        answer = await stream.read()
+    except grpc.aio.AioRpcError as error:
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        return error.details() or ""
+    if answer is grpc.aio.EOF:
+        assert await stream.code() is grpc.StatusCode.PERMISSION_DENIED
+        return str(await stream.details())
+    return str(answer)
+
+
+async def test_certificate_of_another_authority_gets_nowhere(
+    ready: dict[str, Any], certificates: Path, tmp_path: Path
+) -> None:
+    create_certificates(tmp_path, brokers=1, hosts=(), clients=("client",), days=2)
+    for name in ("client", "broker-0"):
+        stranger = channel_credentials(
+            ca=certificates / "ca.pem",
+            certificate=tmp_path / f"{name}.pem",
+            key=tmp_path / f"{name}-key.pem",
+        )
+        async with grpc.aio.secure_channel(ready["brokers"][0]["grpc"], stranger) as channel:
+            for method in METHODS:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await channel.unary_unary(method, bytes, bytes)(b"", timeout=10)
+                assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_records_go_to_every_leader_and_back(
+    ready: dict[str, Any], certificates: Path
+) -> None:
+    bootstrap = ready["bootstrap"]
+    known: ConnectionOptions = {
+        "ssl_ca_location": certificates / "ca.pem",
+        "ssl_certificate_location": certificates / "client.pem",
+        "ssl_key_location": certificates / "client-key.pem",
+    }
+    async with Admin(bootstrap, **known) as admin:
+        await admin.create_topics([NewTopic("secret", partitions=3, replication_factor=3)])
+    async with (
+        Producer(bootstrap_servers=bootstrap, **known) as producer,
+        Consumer(
+            "secret", bootstrap_servers=bootstrap, auto_offset_reset="earliest", **known
+        ) as consumer,
+    ):
+        for partition in range(3):
+            await producer.send_and_wait("secret", b"%d" % partition, partition=partition)
+        values = {(await consumer.getone()).value for _ in range(3)}
+
+    assert values == {b"0", b"1", b"2"}
 
 
 def test_broker_that_dies_is_said_and_comes_back(

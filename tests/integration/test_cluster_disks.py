@@ -1,8 +1,9 @@
-"""Brokers come with empty disks: new ones, replaced ones, and voters that have forgotten all."""
+"""One broker's disk fills up, another's is replaced by an empty one, and writes go on."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -10,49 +11,84 @@ import pytest
 
 from ottla.client import Admin
 from ottla.model.ids import TopicPartition
-from ottla.testing.broker_process import BrokerProcess
 from ottla.testing.cluster_processes import ClusterProcesses
-from tests.chaos.cluster import controller_of, wait_healed
-from tests.integration.cluster_load import account_is_clean, healed, load
+from tests.chaos.cluster import leader_of
+from tests.integration.cluster_load import account_is_clean, acknowledging, healed, load
 from tests.integration.cluster_requests import DEADLINE_S, QUICK
+from tests.integration.small_disk import SmallDisk
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk of a chosen size"),
+]
+
+SMALL = 1
+"""The broker with the small disk."""
+OBSERVER = 3
+"""A broker that does not vote; it is started later."""
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    directory = tmp_path_factory.mktemp("cluster")
-    with ClusterProcesses(data_directory=directory, settings=QUICK) as processes:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
+    disk = SmallDisk(tmp_path_factory.mktemp("cluster") / f"broker-{SMALL}")
+    yield disk
+    disk.unmount()
+
+
+@pytest.fixture(scope="module")
+def cluster(disk: SmallDisk) -> Iterator[ClusterProcesses]:
+    directory = disk.directory.parent
+    with ClusterProcesses(size=4, later=1, data_directory=directory, settings=QUICK) as processes:
         yield processes
 
 
-@pytest.fixture
-def added(cluster: ClusterProcesses) -> Iterator[BrokerProcess]:
-    """A fourth broker, not started; it does not vote."""
-    directory = cluster.directory_of(3).parent
-    same = [word.replace("node.id=0", "node.id=3") for word in cluster.brokers[0].arguments]
-    broker = BrokerProcess(data_directory=directory, subcommand=("broker",), arguments=same)
-    yield broker
-    broker.leave()
-
-
-async def test_added_broker_takes_replicas_and_gets_them_back_when_its_disk_is_replaced(
-    cluster: ClusterProcesses, added: BrokerProcess
+async def test_full_disk_of_a_broker_that_leads_and_follows_stops_no_writes(
+    cluster: ClusterProcesses, disk: SmallDisk
 ) -> None:
-    topic = "moved"
+    topic = "full"
     async with load(cluster.bootstrap, topic) as workload:
         await healed(cluster.bootstrap, topic, workload)
+        small = cluster.brokers[SMALL]
+        led = {await leader_of(cluster.bootstrap, topic, number) for number in range(3)}
+        assert SMALL in led
 
-        await asyncio.to_thread(added.start)
+        disk.fill()
 
+        await _leads_nothing(cluster.bootstrap, topic, SMALL)
+        await acknowledging(workload)
+        assert "is full; free some space, then restart the broker" in small.stderr()
+
+        disk.clear()
+        await asyncio.to_thread(small.stop)
+        await asyncio.to_thread(small.start)
+        await healed(cluster.bootstrap, topic, workload)
+        await account_is_clean(workload)
+
+
+async def _leads_nothing(bootstrap: str, topic: str, broker: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if broker not in {await leader_of(bootstrap, topic, number) for number in range(3)}:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_replaced_disk_of_a_follower_that_does_not_vote_gets_everything_again(
+    cluster: ClusterProcesses,
+) -> None:
+    topic, observer = "replaced", cluster.brokers[OBSERVER]
+    async with load(cluster.bootstrap, topic, partitions=1) as workload:
+        await asyncio.to_thread(observer.start)
         async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
-            await admin.reassign({TopicPartition(topic, 0): (3, 0, 1)})
-            await _moved(admin, topic, (3, 0, 1))
+            replicas = (0, 2, OBSERVER)
+            await admin.reassign({TopicPartition(topic, 0): replicas})
+            await _moved(admin, topic, replicas)
         await healed(cluster.bootstrap, topic, workload)
 
-        added.kill()
-        shutil.rmtree(cluster.directory_of(3))
-        await asyncio.to_thread(added.start)
+        observer.kill()
+        shutil.rmtree(cluster.directory_of(OBSERVER))
+        await asyncio.to_thread(observer.start)
 
         await healed(cluster.bootstrap, topic, workload)
         await account_is_clean(workload)
@@ -63,46 +99,5 @@ async def _moved(admin: Admin, topic: str, replicas: tuple[int, ...]) -> None:
         while True:
             (described,) = await admin.describe_topics([topic])
             if described.partitions[0].replicas == replicas:
-                return
-            await asyncio.sleep(0.05)
-
-
-async def test_voter_that_forgot_its_votes_is_refused_with_a_reason_until_it_is_readmitted(
-    cluster: ClusterProcesses,
-) -> None:
-    topic = "voted"
-    async with load(cluster.bootstrap, topic) as workload:
-        await healed(cluster.bootstrap, topic, workload)
-        victim = (await controller_of(cluster.bootstrap) + 1) % 3
-        wiped = cluster.brokers[victim]
-        wiped.kill()
-        shutil.rmtree(cluster.directory_of(victim))
-
-        wiped.launch()
-
-        async with Admin(bootstrap_servers=cluster.bootstrap) as admin:
-            offered = await _offered(admin, victim)
-            await _says(wiped, f"ottla cluster readmit-voter {victim}")
-            await admin.readmit_voter(victim, offered)
-        await asyncio.to_thread(wiped.wait_ready)
-        await wait_healed(cluster.bootstrap, topic)
-        await account_is_clean(workload)
-
-
-async def _offered(admin: Admin, broker: int) -> bytes:
-    """Wait until the quorum has refused a directory of a voter, and return which."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            nodes = {node.broker_id: node for node in (await admin.describe_quorum()).nodes}
-            offered = nodes[broker].offered_directory_id
-            if offered is not None:
-                return offered
-            await asyncio.sleep(0.05)
-
-
-async def _says(broker: BrokerProcess, words: str) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            if words in broker.stderr():
                 return
             await asyncio.sleep(0.05)

@@ -19,6 +19,7 @@ from ottla.client.errors import DeliveryTimeoutError
 from ottla.record.builder import BatchBuilder
 from ottla.testing.broker_process import BrokerDidNotStartError, BrokerProcess
 from ottla.v1 import log_pb2, log_pb2_grpc, types_pb2
+from tests.integration.small_disk import SmallDisk
 
 pytestmark = [
     pytest.mark.integration,
@@ -27,35 +28,6 @@ pytestmark = [
 ]
 
 TOPIC, OTHER = "full", "other"
-
-
-class SmallDisk:
-    """A file system in memory, 16 MiB large until it grows."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        directory.mkdir()
-        self._run("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", directory)
-
-    def fill(self) -> None:
-        """Leave not one byte."""
-        with (self.directory / "filler").open("wb", buffering=0) as filler:
-            while self.free_bytes:
-                filler.write(bytes(min(self.free_bytes, 1 << 20)))
-
-    @property
-    def free_bytes(self) -> int:
-        usage = os.statvfs(self.directory)
-        return usage.f_bavail * usage.f_frsize
-
-    def grow(self) -> None:
-        self._run("mount", "-o", "remount,size=64m", self.directory)
-
-    def unmount(self) -> None:
-        self._run("umount", self.directory)
-
-    def _run(self, *command: str | Path) -> None:
-        subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture

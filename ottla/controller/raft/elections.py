@@ -112,6 +112,14 @@ class Elections:
         self._trial = None
         self._trial_won = False
 
+    @property
+    def leader_is_heard(self) -> bool:
+        """Whether the leader, which is another node, has spoken lately on a link that is there."""
+        heard_at_ms = self._leader_heard_at_ms
+        return heard_at_ms is not None and (
+            self._raft.now_ms() - heard_at_ms < self._leader_lease_ms
+        )
+
     def connected(self) -> None:
         """Ask soon if nobody is known to lead and a majority, this node included, is linked."""
         raft = self._raft
@@ -121,8 +129,10 @@ class Elections:
 
     def disconnected(self, peer: BrokerId) -> None:
         """Ask soon if it was the leader; until it speaks again we are not bound to it."""
-        if peer == self._raft.leader and self._may_campaign():
-            self._leader_heard_at_ms = None
+        if peer != self._raft.leader:
+            return
+        self._leader_heard_at_ms = None
+        if self._may_campaign():
             self._raft.bring_election_forward()
 
     # --- The voter ---
@@ -170,9 +180,7 @@ class Elections:
         raft = self._raft
         if raft.role is Role.LEADER:
             return raft.majority_heard_within(self._leader_lease_ms)
-        if raft.leader is None or self._leader_heard_at_ms is None:
-            return False
-        return raft.now_ms() - self._leader_heard_at_ms < self._leader_lease_ms
+        return raft.leader is not None and self.leader_is_heard
 
     def _may_campaign(self) -> bool:
         return self._raft.role in (Role.FOLLOWER, Role.CANDIDATE)

@@ -224,8 +224,11 @@ class RaftEngine:
 
     @property
     def leader(self) -> BrokerId | None:
-        """Whom this node believes to lead."""
-        return self._node.leader
+        """Whom this node believes to lead; nobody, once the leader has not been heard from."""
+        leader = self._node.leader
+        if leader == self._node.node_id or self._node.elections.leader_is_heard:
+            return leader
+        return None
 
     @property
     def applied_index(self) -> MetadataOffset:

@@ -391,6 +391,22 @@ def test_voter_is_free_once_its_link_to_the_leader_has_ended() -> None:
     assert response.granted
 
 
+def test_nobody_is_said_to_lead_once_the_link_to_the_leader_has_ended() -> None:
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.disconnect(1, 2)
+
+    assert (cluster.engines[2].leader, cluster.engines[3].leader) == (None, 1)
+
+
+def test_nobody_is_said_to_lead_once_the_leader_is_silent() -> None:
+    cluster = Cluster(3)
+    leader = cluster.elect(1)
+    cluster.clock.advance(cluster.settings.election_timeout_min_ms)
+
+    assert (leader.leader, cluster.engines[2].leader) == (1, None)
+
+
 def test_end_of_the_link_to_another_follower_frees_nobody() -> None:
     cluster = Cluster(3)
     leader = cluster.elect(1)
