@@ -40,6 +40,9 @@ class TopicLeaders:
     metadata_offset: int = 0
     """How far the broker knew the metadata log that said so."""
 
+    in_sync_replicas: tuple[frozenset[int], ...] = ()
+    """Of each partition. Not part of what a leader is: they come and go while it leads."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterPicture:
@@ -58,6 +61,13 @@ class ClusterPicture:
             return None
         leader = topic.partitions[topic_partition.partition]
         return leader if leader.broker_id in self.brokers else None
+
+    def in_sync_replicas(self, topic_partition: TopicPartition) -> frozenset[int]:
+        """Return the brokers that have all that is committed, the leader among them."""
+        topic = self.topics.get(topic_partition.topic)
+        if topic is None or not 0 <= topic_partition.partition < len(topic.in_sync_replicas):
+            return frozenset()
+        return topic.in_sync_replicas[topic_partition.partition]
 
     def newer_leader(
         self, topic_partition: TopicPartition, known: PartitionLeader | None
@@ -140,7 +150,10 @@ def _leaders(topic: topics_pb2.DescribeTopicsResponse.Topic, offset: int) -> Top
         gaps = MetadataError(f"the partitions of {topic.name!r} have gaps")
         return TopicLeaders((), gaps, offset)
     return TopicLeaders(
-        tuple(PartitionLeader(each.leader, each.leader_epoch) for each in described), None, offset
+        tuple(PartitionLeader(each.leader, each.leader_epoch) for each in described),
+        None,
+        offset,
+        tuple(frozenset(each.in_sync_replicas) for each in described),
     )
 
 

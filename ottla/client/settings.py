@@ -101,6 +101,7 @@ class ConsumerOptions(ConnectionOptions, total=False):
     max_poll_records: int
     prefetch_bytes: int
     check_crcs: bool
+    client_rack: str | None
     key_deserializer: Deserializer | None
     value_deserializer: Deserializer | None
     allow_auto_create_topics: bool
@@ -305,6 +306,11 @@ class ConsumerSettings(ConnectionSettings):
     check_crcs: bool = True
     """Verify the checksum of every batch. It costs little: gigabytes a second."""
 
+    client_rack: str | None = None
+    """Where this consumer is, in the words of the brokers' ``broker.rack``. Partitions are then
+    read from an in-sync follower in the same rack, if there is one, instead of a leader elsewhere;
+    what is committed is seen there a little later."""
+
     key_deserializer: Deserializer | None = None
     """Turns the bytes of keys into what the application wants; ``None``: leave them."""
 
@@ -334,6 +340,13 @@ class ConsumerSettings(ConnectionSettings):
         )
         _check_range("max_poll_records", self.max_poll_records, 1, 1_000_000)
         _check_range("prefetch_bytes", self.prefetch_bytes, 1, FETCH_CREDIT_BYTES_MAX)
+        if self.client_rack is not None and not (
+            len(self.client_rack) <= RACK_CHARACTERS_MAX and self.client_rack.isprintable()
+        ):
+            raise InvalidConfigError(
+                f"client_rack is {self.client_rack!r}; use the name of a rack as in the brokers' "
+                f"broker.rack, at most {RACK_CHARACTERS_MAX} printable characters"
+            )
 
 
 Settings = TypeVar("Settings", bound=ConnectionSettings)

@@ -54,7 +54,6 @@ class Membership:
         self._image = image
         self._broker = BrokerId(process.number)
         self._session: LinkEnd | None = None
-        self._dialling = False
         self._unfencing = False
         self._seen_needed = NO_METADATA
         self.broker_epoch: BrokerEpoch | None = None

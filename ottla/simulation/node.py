@@ -200,6 +200,8 @@ class BrokerProcess(Process):
         self._incarnation_id = random.randbytes(16)
         self.image = ClusterImage(cluster_id="")
         """The newest that was carried out."""
+        self._seen: ClusterImage | None = None
+        """The newest that was applied."""
         self.started = False
         """Whether it is wired, so that it can be asked."""
         self._stopping = False
@@ -362,8 +364,6 @@ class BrokerProcess(Process):
             self._register(clean=clean)
             delay_ms = self.world.between(1, CHECKPOINT_INTERVAL_MS)
             self.after(delay_ms, "checkpoint", self._checkpoint)
-
-    _seen: ClusterImage | None = None
 
     def _register(self, *, clean: bool) -> None:
         request = RegisterBroker(

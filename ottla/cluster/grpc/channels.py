@@ -12,15 +12,16 @@ from typing import Final
 import grpc
 
 from ottla.config.addresses import Address
-from ottla.model.limits import (
-    GRPC_KEEPALIVE_INTERVAL_MS,
-    GRPC_KEEPALIVE_TIMEOUT_MS,
-    REQUEST_BYTES_MAX,
-)
+from ottla.model.limits import REQUEST_BYTES_MAX
 
 RECONNECT_BACKOFF_MIN_MS: Final = 50
 RECONNECT_BACKOFF_MAX_MS: Final = 500
 """A broker that starts is found within this; one attempt on a closed port costs microseconds."""
+
+PING_INTERVAL_MS: Final = 2_000
+PING_TIMEOUT_MS: Final = 3_000
+"""A machine that vanished without a word has cost its partitions their leaders by then; whatever
+still waits for it is told soon after."""
 
 CONNECT_TIMEOUT_MS: Final = 1_000
 """A TLS handshake on a busy machine takes tenths of it."""
@@ -28,8 +29,8 @@ CONNECT_TIMEOUT_MS: Final = 1_000
 _OPTIONS: Final = [
     ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
     ("grpc.max_send_message_length", REQUEST_BYTES_MAX),
-    ("grpc.keepalive_time_ms", GRPC_KEEPALIVE_INTERVAL_MS),
-    ("grpc.keepalive_timeout_ms", GRPC_KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_time_ms", PING_INTERVAL_MS),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MIN_MS),
     # Also how long a connection may take to be made.
     ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
