@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from ottla.cli.output import say
+from ottla.cli.output import as_size, say
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -29,8 +29,14 @@ class MovesProgress:
     def __init__(self, moving: Moving, *, total: int) -> None:
         self._moving = moving
         self._total = total
+        self._copied: tuple[int, int] | None = None
         self._status: Status | None = None
         self._said_at_s = time.monotonic()
+
+    def copied(self, size_bytes: int, *, of_bytes: int) -> None:
+        """Hear how much is there of what the moves under way copy."""
+        self._copied = size_bytes, of_bytes
+        self.show()
 
     def show(self) -> None:
         """Show how it stands."""
@@ -42,7 +48,7 @@ class MovesProgress:
 
     @property
     def text(self) -> str:
-        """``moved 3 of 12 partitions; under way: web-1, web-4``."""
+        """``moved 3 of 12 partitions; under way: web-1, web-4, 1.2 GB of 3.0 GB``."""
         moving = self._moving
         text = f"moved {len(moving.done):,} of {self._total:,} partitions"
         names = [str(move.topic_partition) for move in moving.begun]
@@ -50,6 +56,9 @@ class MovesProgress:
             text += f"; under way: {', '.join(names[:NAMED_MAX])}"
         if (more := len(names) - NAMED_MAX) > 0:
             text += f" and {more:,} more"
+        if names and self._copied is not None:
+            copied, total = self._copied
+            text += f", {as_size(copied)} of {as_size(total)}"
         return text
 
     def __enter__(self) -> Self:

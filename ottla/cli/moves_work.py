@@ -1,29 +1,29 @@
 """Carrying out moves: plan, show, ask, begin a few at a time, wait for them.
 
 How it stands comes from a watch of the metadata, so that each step follows at once on the one
-before it; nothing is polled. Ctrl-C ends the waiting and nothing else: the cluster finishes what
-was begun, and is in a legal state before, during and after.
+before it; only how much is copied is asked for now and then. Ctrl-C ends the waiting and nothing
+else: the cluster finishes what was begun, and is in a legal state before, during and after.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Never
 
 import click
 
 from ottla.cli.client_loop import run_client
 from ottla.cli.connection import Connection
 from ottla.cli.failure import CommandError
-from ottla.cli.moves import Moving, Picture, loads, picture_of, under_way
+from ottla.cli.moves import Moving, Picture, brings, loads, picture_of, under_way
 from ottla.cli.moves_print import Plan
 from ottla.cli.moves_progress import MovesProgress
 from ottla.cli.output import say
 from ottla.client.admin import Admin
-from ottla.client.admin_values import ClusterDescription, PlannedMove
+from ottla.client.admin_values import ClusterDescription, PartitionDescription, PlannedMove
 from ottla.client.errors import PartialFailureError
 from ottla.model.errors import (
     ElectionNotNeededError,
@@ -35,6 +35,9 @@ from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX, TOPICS_PER_REQUEST_MA
 
 NAMED_MAX: Final = 5
 """Partitions that a sentence names."""
+
+COPIES_INTERVAL_S: Final = 2.0
+"""Between two looks at how large the copies are: every broker tells of all that it has."""
 
 
 async def look_at(admin: Admin) -> tuple[ClusterDescription, Picture]:
@@ -58,7 +61,7 @@ async def plan_of(
         moves=moves,
         under_way=under_way(picture),
         loads=loads(brokers, picture, moves),
-        sizes=await _sizes(admin, serving) if moves else {},
+        sizes=_largest(await _sizes_by_broker(admin, serving)) if moves else {},
     )
 
 
@@ -153,34 +156,73 @@ async def _reassign(
 
 async def _move(admin: Admin, moving: Moving) -> None:
     moves = [*moving.begun, *moving.waiting]
-    topics = sorted({move.topic_partition.topic for move in moves})
-    if not topics:
+    if not moves:
         return
     picture = dict((await look_at(admin))[1])
-    everything = len(topics) > TOPICS_PER_REQUEST_MAX
-    progress = MovesProgress(moving, total=len(moves))
-    with progress:
-        async with aclosing(admin.watch_metadata(None if everything else topics)) as changes:
-            async for change in changes:
-                for topic in change.topics:
-                    picture.update(picture_of([topic]))
-                for name in [name for name in picture if name.topic in change.deleted_topics]:
-                    del picture[name]
-                while beginning := moving.step(picture):
-                    errors = await reassign(admin, beginning)
-                    for move in beginning:
-                        if (error := errors.get(str(move.topic_partition))) is not None:
-                            say(f"{move.topic_partition}: {error}")
-                            moving.refused(move.topic_partition)
-                    if not errors:
-                        break
-                progress.show()
-                if moving.is_finished:
-                    break
-    wanted = {move.topic_partition: move.replicas[0] for move in moving.done}
+    with MovesProgress(moving, total=len(moves)) as progress:
+        looking = asyncio.create_task(_look_at_copies(admin, moving, progress))
+        try:
+            await _move_all(admin, moving, picture, progress)
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
     await elect_preferred(
-        admin, [name for name, first in wanted.items() if picture[name].leader != first]
+        admin,
+        [
+            move.topic_partition
+            for move in moving.done
+            if picture[move.topic_partition].leader != move.replicas[0]
+        ],
     )
+
+
+async def _move_all(
+    admin: Admin,
+    moving: Moving,
+    picture: dict[TopicPartition, PartitionDescription],
+    progress: MovesProgress,
+) -> None:
+    """Begin one move after another until all have ended; keep ``picture`` up to date."""
+    topics = sorted({move.topic_partition.topic for move in (*moving.begun, *moving.waiting)})
+    everything = len(topics) > TOPICS_PER_REQUEST_MAX
+    async with aclosing(admin.watch_metadata(None if everything else topics)) as changes:
+        async for change in changes:
+            picture.update(picture_of(change.topics))
+            for name in [name for name in picture if name.topic in change.deleted_topics]:
+                del picture[name]
+            while beginning := moving.step(picture):
+                errors = await reassign(admin, beginning)
+                for move in beginning:
+                    if (error := errors.get(str(move.topic_partition))) is not None:
+                        say(f"{move.topic_partition}: {error}")
+                        moving.refused(move.topic_partition)
+                if not errors:
+                    break
+            progress.show()
+            if moving.is_finished:
+                return
+
+
+async def _look_at_copies(admin: Admin, moving: Moving, progress: MovesProgress) -> Never:
+    """Say now and then how much of what moves is there."""
+    while True:
+        await asyncio.sleep(COPIES_INTERVAL_S)
+        copies = [
+            (move.topic_partition, broker) for move in moving.begun for broker in brings(move)
+        ]
+        if not copies:
+            continue
+        try:
+            cluster = await admin.describe_cluster()
+        except OttlaError:
+            continue  # whoever waits for the moves says it, if that does not pass
+        serving = [broker.broker_id for broker in cluster.brokers if not broker.is_fenced]
+        sizes = await _sizes_by_broker(admin, serving)
+        largest = _largest(sizes)
+        progress.copied(
+            sum(sizes.get(broker, {}).get(name, 0) for name, broker in copies),
+            of_bytes=sum(largest.get(name, 0) for name, _ in copies),
+        )
 
 
 async def _errors_of_election(
@@ -197,20 +239,32 @@ async def _errors_of_election(
     return {}
 
 
-async def _sizes(admin: Admin, brokers: Sequence[int]) -> dict[TopicPartition, int]:
-    """Return how large partitions are, as far as brokers answer."""
-    sizes: dict[TopicPartition, int] = {}
+async def _sizes_by_broker(
+    admin: Admin, brokers: Sequence[int]
+) -> dict[int, dict[TopicPartition, int]]:
+    """Return how large the replicas on brokers are; those that do not answer are left out."""
     answers = await asyncio.gather(*map(admin.describe_broker, brokers), return_exceptions=True)
+    sizes: dict[int, dict[TopicPartition, int]] = {}
     for answer in answers:
         if isinstance(answer, OttlaError):
             continue
         if isinstance(answer, BaseException):
             raise answer
-        for directory in answer.log_directories:
-            for hosted in directory.partitions:
-                known = sizes.get(hosted.topic_partition, 0)
-                sizes[hosted.topic_partition] = max(known, hosted.size_bytes)
+        sizes[answer.broker_id] = {
+            hosted.topic_partition: hosted.size_bytes
+            for directory in answer.log_directories
+            for hosted in directory.partitions
+        }
     return sizes
+
+
+def _largest(sizes: Mapping[int, Mapping[TopicPartition, int]]) -> dict[TopicPartition, int]:
+    """Return the size of each partition's largest replica, which has everything."""
+    largest: dict[TopicPartition, int] = {}
+    for replicas in sizes.values():
+        for name, size in replicas.items():
+            largest[name] = max(size, largest.get(name, 0))
+    return largest
 
 
 def _portions(partitions: Sequence[TopicPartition]) -> Iterable[Sequence[TopicPartition]]:

@@ -153,6 +153,8 @@ class FetchStream:
             request.remove.add(topic=topic, partition=number)
         if self._changed or self._removed:
             self._wake.set()
+        if self._settings.client_rack and request.partitions:
+            request.rack = self._settings.client_rack
         if is_first:
             request.min_bytes = self._settings.fetch_min_bytes
             request.max_wait_ms = self._settings.fetch_max_wait_ms
@@ -167,6 +169,7 @@ class FetchStream:
             offset=reader.next_offset,
             max_bytes=self._settings.max_partition_fetch_bytes,
             current_leader_epoch=self._leader_epoch_of(reader.topic_partition),
+            from_follower=reader.follower is not None,
         )
 
     # --- In -----------------------------------------------------------------------------

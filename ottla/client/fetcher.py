@@ -1,14 +1,19 @@
-"""Keeps every assigned partition being read from the broker that leads it, and hands records out.
+"""Keeps every assigned partition being read from the right broker, and hands records out.
 
 One task a broker (a :class:`~ottla.client.fetch_stream.FetchStream`), one that looks up positions,
 one for metadata. :meth:`Fetcher.route` is the one place that decides where a partition belongs; it
 is called whenever something about the partition changed, and comes to one of these:
 
-    * on the stream of its leader;
+    * on the stream of its leader, or of a follower in the consumer's rack
+      (:mod:`ottla.client.read_replicas`);
     * waiting for a leader (new metadata brings it back), or backing off (a timer does, or a leader
       newer than the one that failed, whichever comes first);
     * being looked up: it has no position yet, or the one it had is out of range;
     * paused, or blocked by an error until the application seeks elsewhere.
+
+A follower that fails a partition is left, and what that means is for the leader to say: that an
+offset is out of range, that the disk failed. Leader and follower go on where the other ended, so
+nothing is read twice or left out.
 
 Credit: ``prefetch_bytes`` is shared evenly between the streams; see
 :meth:`~ottla.client.fetch_stream.FetchStream.replenish`. A stream that opens while others are
@@ -37,13 +42,17 @@ from ottla.client.metadata import MetadataCache, patience_ms
 from ottla.client.offset_lookup import OffsetLookup
 from ottla.client.partition_reader import PartitionReader
 from ottla.client.positions import PositionFinder
+from ottla.client.read_replicas import ReadReplicas
 from ottla.client.rpc import error_from_message
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import (
     CorruptMessageError,
+    FencedLeaderEpochError,
+    OffsetNotAvailableError,
     OffsetOutOfRangeError,
     OttlaError,
     StorageError,
+    UnknownLeaderEpochError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import TopicPartition
@@ -64,6 +73,13 @@ election within a few milliseconds of each other."""
 
 DISK_FAILURES_GAP_MS: Final = 1_000
 """Two failures that lie further apart than this and the back-off are two stories."""
+
+FOLLOWER_BEHIND_MAX: Final = 4
+"""How often in a row a follower may say that it does not have an offset yet. The leader, which sent
+us there, believed that it did; with the back-off in between this takes less than 100 ms."""
+
+FOLLOWER_LEFT: Final = "read_replica_left"
+"""Log event, with partition, broker and reason: a follower did not serve; the leader is asked."""
 
 _MOVED_BACK: Final = OttlaError("a partition is to be read again from an earlier offset")
 
@@ -94,6 +110,8 @@ class Fetcher:
         # When the leader first said so, and last, monotonic.
         self._broker_failures: dict[int, int] = {}
         self._timers: dict[PartitionReader, asyncio.TimerHandle] = {}
+        self._replicas = ReadReplicas(lease_ms=settings.metadata_max_age_ms)
+        self._leases: dict[PartitionReader, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._has_freed = False
         self._random = random.SystemRandom()
@@ -112,7 +130,7 @@ class Fetcher:
 
     async def stop(self) -> None:
         """End all tasks."""
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._leases.values()):
             timer.cancel()
         tasks = list(self._tasks)
         self._tasks.clear()
@@ -138,9 +156,11 @@ class Fetcher:
         self._blocked.discard(reader)
         self._failures.pop(reader, None)
         self._disk_failures.pop(reader, None)
-        timer = self._timers.pop(reader, None)
-        if timer is not None:
-            timer.cancel()
+        self._replicas.forget(partition)
+        for timers in (self._timers, self._leases):
+            timer = timers.pop(reader, None)
+            if timer is not None:
+                timer.cancel()
         self._detach(reader)
 
     def seek(
@@ -256,12 +276,18 @@ class Fetcher:
             self._detach(reader)
             self._wait_for_leader(reader)
             return
-        stream = self._streams.get(leader.broker_id) or self._open_stream(leader.broker_id)
-        if self._stream_of.get(reader) is stream:
+        follower = self._replicas.follower(
+            reader.topic_partition, self._metadata.picture, self._now_ms()
+        )
+        broker_id = leader.broker_id if follower is None else follower
+        stream = self._streams.get(broker_id) or self._open_stream(broker_id)
+        if self._stream_of.get(reader) is stream and reader.follower == follower:
             return
         self._detach(reader)
         if stream.can_serve(reader):
-            reader.move_to(leader)
+            reader.move_to(leader, follower=follower)
+            if follower is not None:
+                self._begin_lease(reader)
             self._stream_of[reader] = stream
             stream.add(reader)
             stream.replenish(self._share_bytes())
@@ -365,7 +391,10 @@ class Fetcher:
         self._broker_failures[broker_id] = failures + 1
         self._metadata.request_refresh()
         for reader in readers:
-            self._back_off(reader, failures)
+            if reader.follower is None:
+                self._back_off(reader, failures)
+            else:
+                self._leave_follower(reader, reason)
 
     def _received(self, stream: FetchStream, fetched: log_pb2.PartitionFetched) -> None:
         partition = TopicPartition(fetched.topic, fetched.partition)
@@ -378,6 +407,7 @@ class Fetcher:
             return
         reader.high_watermark = fetched.high_watermark
         if not fetched.batches:
+            self._take_name(reader, fetched)
             return
         before = reader.fetch_offset
         try:
@@ -393,6 +423,7 @@ class Fetcher:
                 self._disk_failures.pop(reader, None)
             else:
                 stream.replenish(self._share_bytes())
+            self._take_name(reader, fetched)
         self._tell()
 
     def _received_damaged(
@@ -402,6 +433,8 @@ class Fetcher:
         self._failures[reader] = failures + 1
         if failures + 1 < CORRUPT_FETCHES_MAX:
             self._back_off(reader, failures)
+        elif reader.follower is not None:
+            self._leave_follower(reader, error)
         else:
             self._block(reader, error)
 
@@ -409,6 +442,13 @@ class Fetcher:
         """The broker dropped the partition from the stream because of ``error``."""
         failures = self._failures.get(reader, 0)
         self._failures[reader] = failures + 1
+        if reader.follower is not None:
+            if isinstance(error, OffsetNotAvailableError) and failures + 1 < FOLLOWER_BEHIND_MAX:
+                initial_ms = min(LEADER_BACKOFF_MS, self._settings.retry_backoff_ms)
+                self._back_off(reader, failures, initial_ms)
+            else:
+                self._leave_follower(reader, error)
+            return
         if isinstance(error, OffsetOutOfRangeError):
             self.positions.find(reader, is_unproven=reader.give_up_proof())
             self.route(reader)
@@ -426,12 +466,63 @@ class Fetcher:
         if not isinstance(error, StorageError):
             self._disk_failures.pop(reader, None)
             return False
-        now_ms = self._loop.time() * 1000
+        now_ms = self._now_ms()
         first_ms, last_ms = self._disk_failures.get(reader, (now_ms, now_ms))
         if now_ms - last_ms > self._settings.retry_backoff_max_ms + DISK_FAILURES_GAP_MS:
             first_ms = now_ms  # it was read in between, although nothing new was there
         self._disk_failures[reader] = (first_ms, now_ms)
         return now_ms - first_ms >= min(patience_ms(error), self._settings.request_timeout_ms)
+
+    # --- Followers ----------------------------------------------------------------------------
+
+    def _take_name(self, reader: PartitionReader, fetched: log_pb2.PartitionFetched) -> None:
+        """Read on from the follower that the leader names, if it does."""
+        if not self._settings.client_rack or reader.follower is not None:
+            return
+        assert reader.leader is not None, "it was read from"
+        named = fetched.HasField("preferred_read_replica")
+        partition, now_ms = reader.topic_partition, self._now_ms()
+        self._replicas.named(
+            partition, fetched.preferred_read_replica if named else None, reader.leader, now_ms
+        )
+        self.route(reader)
+
+    def _begin_lease(self, reader: PartitionReader) -> None:
+        """Read from a follower until it is time to ask the leader again."""
+        lease = self._leases.pop(reader, None)
+        if lease is not None:
+            lease.cancel()
+        left_ms = self._replicas.left_ms(reader.topic_partition, self._now_ms())
+        self._leases[reader] = self._loop.call_later(left_ms / 1000, self._end_lease, reader)
+
+    def _end_lease(self, reader: PartitionReader) -> None:
+        """Read from the leader, which may name another follower, or none."""
+        del self._leases[reader]
+        self._replicas.dropped(reader.topic_partition)
+        self.route(reader)
+
+    def _leave_follower(self, reader: PartitionReader, error: OttlaError) -> None:
+        """Read on from the leader, because the follower failed."""
+        partition = reader.topic_partition
+        assert reader.follower is not None, "a follower failed"
+        _log.info(
+            FOLLOWER_LEFT,
+            extra={
+                "partition": str(partition),
+                "broker_id": reader.follower,
+                "reason": str(error),
+            },
+        )
+        if isinstance(error, FencedLeaderEpochError | UnknownLeaderEpochError):
+            # Nothing is wrong with it: a leader was elected, and one of us does not know yet.
+            self._replicas.dropped(partition)
+        else:
+            self._replicas.failed(partition, reader.follower, self._now_ms())
+        if error.refreshes_metadata:
+            self._metadata.request_refresh()
+        self._failures.pop(reader, None)
+        self._detach(reader)
+        self.route(reader)
 
     def _replenish_if_freed(self) -> None:
         if not self._has_freed:
@@ -443,6 +534,9 @@ class Fetcher:
 
     def _share_bytes(self) -> int:
         return max(1, self._settings.prefetch_bytes // max(1, len(self._streams)))
+
+    def _now_ms(self) -> float:
+        return self._loop.time() * 1000
 
     def _leader_epoch_of(self, partition: TopicPartition) -> int | None:
         leader = self._metadata.picture.leader_of(partition)

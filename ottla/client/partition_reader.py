@@ -54,7 +54,9 @@ class PartitionReader:
         self.is_error_told = False
         """Whether the application has seen ``blocked_by``."""
         self.leader: PartitionLeader | None = None
-        """Who it is read from, or was last; kept by the fetcher."""
+        """Who leads what is read, or was read last; kept by the fetcher."""
+        self.follower: int | None = None
+        """The broker that it is read from instead of the leader."""
         self.last_epoch: int | None = None
         """The leader epoch of the batch before the fetch offset, if that was read."""
         self.high_watermark: int | None = None
@@ -127,11 +129,16 @@ class PartitionReader:
 
     # --- The broker's side --------------------------------------------------------------
 
-    def move_to(self, leader: PartitionLeader) -> None:
-        """Read from ``leader`` from now on; it has to prove that it has what was read."""
+    def move_to(self, leader: PartitionLeader, *, follower: int | None = None) -> None:
+        """Read from ``leader`` from now on; it has to prove that it has what was read.
+
+        Or from a ``follower`` of it, which serves what this leader has committed: a move between
+        the two needs no proof.
+        """
         if self.last_epoch is not None and leader != self.leader:
             self._needs_proof = True
         self.leader = leader
+        self.follower = follower
 
     @property
     def next_offset(self) -> int | None:

@@ -20,6 +20,7 @@ from ottla.client.addresses import parse_addresses
 from ottla.client.partitioners import Partitioner
 from ottla.model.errors import InvalidConfigError
 from ottla.model.limits import (
+    BROKER_RACK_CHARACTERS_MAX,
     FETCH_CREDIT_BYTES_MAX,
     FETCH_PARTITION_BYTES_DEFAULT,
     FETCH_RESPONSE_BYTES_DEFAULT,
@@ -341,11 +342,11 @@ class ConsumerSettings(ConnectionSettings):
         _check_range("max_poll_records", self.max_poll_records, 1, 1_000_000)
         _check_range("prefetch_bytes", self.prefetch_bytes, 1, FETCH_CREDIT_BYTES_MAX)
         if self.client_rack is not None and not (
-            len(self.client_rack) <= RACK_CHARACTERS_MAX and self.client_rack.isprintable()
+            len(self.client_rack) <= BROKER_RACK_CHARACTERS_MAX and self.client_rack.isprintable()
         ):
             raise InvalidConfigError(
                 f"client_rack is {self.client_rack!r}; use the name of a rack as in the brokers' "
-                f"broker.rack, at most {RACK_CHARACTERS_MAX} printable characters"
+                f"broker.rack, at most {BROKER_RACK_CHARACTERS_MAX} printable characters"
             )
 
 

@@ -53,12 +53,6 @@ from ottla.runtime.purgatory import Purgatory
 from ottla.storage.log_manager import LogManager
 from ottla.v1.quorum_pb2_grpc import add_QuorumServicer_to_server
 
-SESSION_RECONNECT_GRACE_MS: Final = 150
-"""Of a broker whose session broke: a dead one opens no other, a living one does so at once."""
-
-SESSION_TAKEOVER_GRACE_MS: Final = 250
-"""Of a broker that a new controller finds without a connection to the quorum."""
-
 READER_THREADS: Final = 4
 """Reads that wait for the disk at the same time: enough for a disk to sort them."""
 

@@ -189,4 +189,15 @@ def test_interrupted_one_is_told_what_goes_on_and_how() -> None:
         "1 did not begin\n"
         "'ottla cluster drain 1' goes on, 'ottla cluster rebalance --cancel' takes back what began"
     )
-    assert MovesProgress(moving, total=3).text == "moved 1 of 3 partitions; under way: web-1"
+
+
+def test_progress_tells_how_much_of_what_is_under_way_is_there() -> None:
+    moving = Moving([move(n, (1,), (2,)) for n in range(3)], at_once=2)
+    moving.step({web(n): led(n, 1) for n in range(3)})
+    progress = MovesProgress(moving, total=3)
+    before = progress.text
+
+    progress.copied(1_200_000, of_bytes=3_000_000)
+
+    assert before == "moved 0 of 3 partitions; under way: web-0, web-1"
+    assert progress.text == f"{before}, 1.2 MB of 3.0 MB"

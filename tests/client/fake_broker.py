@@ -24,6 +24,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from ottla.model.errors import (
+    FencedLeaderEpochError,
     NotLeaderOrFollowerError,
     OttlaError,
     UnknownTopicOrPartitionError,
@@ -86,6 +87,8 @@ class Reading:
     def __init__(self, broker: int) -> None:
         self.broker = broker
         self.places: dict[tuple[str, int], log_pb2.FetchPartition] = {}
+        self.in_racks: set[tuple[str, int]] = set()
+        """Partitions of which the client has said where it is."""
         self.credit_bytes = 0
         self.is_broken = False
         self.changed = asyncio.Event()
@@ -233,6 +236,7 @@ class FakeCluster:
                     leader=partition.leader,
                     leader_epoch=partition.leader_epoch,
                     high_watermark=partition.log_end_offset,
+                    in_sync_replicas=partition.in_sync_replicas,
                 )
                 for number, partition in enumerate(self.topics[name])
             ],
@@ -262,6 +266,8 @@ class FakeBroker:
         self.cluster = cluster
         self.id = number
         self.port = 0
+        self.batches_sent = 0
+        """Answers to readers with something in them."""
         self.credentials: grpc.ServerCredentials | None = None
         self.flow = asyncio.Event()
         """While it is not set, the broker hangs: it says nothing."""
@@ -470,6 +476,10 @@ class FakeLogService(log_pb2_grpc.LogServicer):
             reading.credit_bytes += request.credit_bytes
             for place in request.partitions:
                 reading.places[place.topic, place.partition] = place
+                if request.rack and not place.from_follower:
+                    reading.in_racks.add((place.topic, place.partition))
+                else:
+                    reading.in_racks.discard((place.topic, place.partition))
             for place in request.remove:
                 reading.places.pop((place.topic, place.partition), None)
             reading.tell()
@@ -484,8 +494,7 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                 fault = next(self.cluster.fetch_plan, None)
                 if isinstance(fault, Refusal):
                     raise error_for(fault.code, "refused by the fake")
-                partition = self.cluster.led_partition(*key, self.broker.id)
-                batches, next_offset = partition.read(place.offset, place.max_bytes or 1 << 20)
+                partition, batches, next_offset = self._read(place)
             except OttlaError as error:
                 answer.error.CopyFrom(described(error))
                 del reading.places[key]
@@ -497,12 +506,28 @@ class FakeLogService(log_pb2_grpc.LogServicer):
                 batches = batches[:-1] + bytes([batches[-1] ^ 0xFF])
             answer.batches = batches
             answer.next_offset = place.offset = next_offset
-            answer.high_watermark = partition.high_watermark
+            answer.high_watermark = partition.high_watermark_of(self.broker.id)
+            if key in reading.in_racks and partition.preferred is not None:
+                answer.preferred_read_replica = partition.preferred
             reading.credit_bytes -= len(batches)
             response.partitions.append(answer)
             self.cluster.bytes_sent += len(batches)
+            self.broker.batches_sent += 1
             break
         return response if response.partitions else None
+
+    def _read(self, place: log_pb2.FetchPartition) -> tuple[FakePartition, bytes, int]:
+        """Read where a stream is: as the leader, or as a follower if that is asked for."""
+        size = place.max_bytes or 1 << 20
+        partition = self.cluster.partition(place.topic, place.partition)
+        has_epoch = place.HasField("current_leader_epoch")
+        if has_epoch and place.current_leader_epoch < partition.leader_epoch:
+            raise FencedLeaderEpochError(f"{partition.leader_epoch} is the epoch")
+        follows = partition.leader != self.broker.id and self.broker.id in partition.followers
+        if follows and place.from_follower:
+            return partition, *partition.read_follower(self.broker.id, place.offset, size)
+        partition = self.cluster.led_partition(place.topic, place.partition, self.broker.id)
+        return partition, *partition.read(place.offset, size)
 
     async def ListOffsets(
         self, request: log_pb2.ListOffsetsRequest, context: Any

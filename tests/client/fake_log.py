@@ -9,6 +9,7 @@ from ottla.model.errors import (
     InvalidProducerEpochError,
     InvalidRecordError,
     MessageTooLargeError,
+    OffsetNotAvailableError,
     OffsetOutOfRangeError,
     OutOfOrderSequenceError,
 )
@@ -24,6 +25,19 @@ class ProducerState:
     epoch: int
     batches: list[tuple[int, int, int]] = field(default_factory=list)
     """(first sequence, last sequence, base offset) of the last five."""
+
+
+@dataclass
+class FakeFollower:
+    """What a replica that does not lead has of a log."""
+
+    start_offset: int = 0
+    end_offset: int | None = None
+    """``None``: all that the leader has."""
+    high_watermark: int | None = None
+    """``None``: what the leader has committed."""
+    is_in_sync: bool = True
+    refuses: Exception | None = None
 
 
 @dataclass
@@ -44,6 +58,10 @@ class FakePartition:
     """Whether records are committed some time after they are appended, instead of at once."""
     committed: int = 0
     replicas: list[int] = field(default_factory=list)
+    followers: dict[int, FakeFollower] = field(default_factory=dict)
+    """By broker: those that may be read from."""
+    preferred: int | None = None
+    """Who the leader names to readers that say where they are."""
 
     @property
     def high_watermark(self) -> int:
@@ -113,8 +131,37 @@ class FakePartition:
         state.batches.append((header.base_sequence, header.last_sequence, base_offset))
         del state.batches[:-BATCHES_REMEMBERED_PER_PRODUCER]
 
-    def read(self, offset: int, max_bytes: int) -> tuple[bytes, int]:
+    @property
+    def in_sync_replicas(self) -> list[int]:
+        """The leader and the followers that keep up."""
+        keep_up = [id_ for id_, follower in self.followers.items() if follower.is_in_sync]
+        return [self.leader, *(id_ for id_ in keep_up if id_ != self.leader)]
+
+    def read_follower(self, broker: int, offset: int, max_bytes: int) -> tuple[bytes, int]:
+        """Read as :meth:`read` does what a follower knows to be committed."""
+        follower = self.followers[broker]
+        if follower.refuses is not None:
+            raise follower.refuses
+        end = self.log_end_offset if follower.end_offset is None else follower.end_offset
+        if offset > end:
+            raise OffsetNotAvailableError(f"{offset} is asked for, and {end} is the end")
+        if offset < follower.start_offset:
+            raise OffsetOutOfRangeError(f"{offset} < {follower.start_offset}")
+        return self.read(offset, max_bytes, end_offset=self.high_watermark_of(broker))
+
+    def high_watermark_of(self, broker: int) -> int:
+        """Return the end of what a broker knows to be committed."""
+        follower = None if broker == self.leader else self.followers.get(broker)
+        ends = [self.high_watermark]
+        if follower is not None:
+            ends += [end for end in (follower.end_offset, follower.high_watermark) if end]
+        return min(ends)
+
+    def read(
+        self, offset: int, max_bytes: int, *, end_offset: int | None = None
+    ) -> tuple[bytes, int]:
         """Return whole batches from ``offset`` on, at least one, and where to go on."""
+        end_offset = self.high_watermark if end_offset is None else end_offset
         if not self.log_start_offset <= offset <= self.log_end_offset:
             raise OffsetOutOfRangeError(
                 f"{offset} not in [{self.log_start_offset},{self.log_end_offset}]"
@@ -123,7 +170,7 @@ class FakePartition:
         for batch in self.batches:
             if batch.header.next_offset <= offset:
                 continue
-            if batch.header.next_offset > self.high_watermark:
+            if batch.header.next_offset > end_offset:
                 break
             if found and len(found) + len(batch.view) > max_bytes:
                 break

@@ -31,7 +31,7 @@ def test_a_history_has_faults_and_acknowledged_records() -> None:
     outcomes = [run_seed(seed, SHORT) for seed in (1, 2, 3)]
 
     assert sum(outcome.counts["kills"] for outcome in outcomes) > 0
-    assert all(outcome.acknowledged > 0 for outcome in outcomes)
+    assert sum(outcome.acknowledged for outcome in outcomes) > 0
 
 
 def test_a_seed_gives_the_same_history_whatever_the_order_of_hashes() -> None:
