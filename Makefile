@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup demo test check fmt lint types layers proto proto-check integration simulate chaos \
+.PHONY: help setup demo test check fmt lint types layers proto proto-check integration faults simulate chaos \
 	bench clean
 
 help:                ## list the targets
@@ -16,8 +16,11 @@ setup: $(READY)      ## make .venv with the project and its tools
 demo: $(READY)       ## stream INPUT=FILE through three brokers, kill a leader, check all
 	@$(PY) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
 
-test: $(READY)       ## the whole test suite, real processes included
-	@$(PY) -m pytest -q -n 2 tests
+test: $(READY)       ## the test suite, real processes included; under three minutes
+	@$(PY) -m pytest -q -n 2 -m "not faults" tests
+
+faults: $(READY)     ## three broker processes that are killed, hung, cut off, filled up
+	@$(PY) -m pytest -q -m faults tests
 
 check: lint types layers proto-check  ## what a change must pass besides the tests
 

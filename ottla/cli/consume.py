@@ -88,6 +88,12 @@ def _parse_format(
 @click.option(
     "--json", "as_json", is_flag=True, help="Write each record as JSON; `produce --json` reads it."
 )
+@click.option(
+    "--rack",
+    metavar="NAME",
+    help="Where this command runs, as in the brokers' broker.rack: it reads from replicas there, "
+    "if there are any in sync.",
+)
 @connection_options
 def consume(
     topic: str,
@@ -100,6 +106,7 @@ def consume(
     follow: bool,
     template: Writer | None,
     as_json: bool,
+    rack: str | None,
     connection: Connection,
 ) -> int:
     """Write the records of TOPIC to standard output, as they are, each followed by a newline.
@@ -134,5 +141,6 @@ def consume(
         follow=follow or not starts,
         records_max=records_max,
         write=json_writer if as_json else template or values_writer,
+        rack=rack,
     )
     return run_reading(reading, connection)

@@ -41,6 +41,8 @@ class Reading:
     follow: bool
     records_max: int | None
     write: Callable[[Iterable[ConsumerRecord]], bytes]
+    rack: str | None = None
+    """Where we are."""
 
 
 def run_reading(reading: Reading, connection: Connection) -> int:
@@ -67,6 +69,7 @@ class _Reader:
             bootstrap_servers=connection.servers,
             auto_offset_reset=reset,
             allow_auto_create_topics=False,
+            client_rack=reading.rack,
             **connection.options(),
         ) as consumer:
             if reading.partition is not None:

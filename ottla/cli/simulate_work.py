@@ -15,7 +15,7 @@ from ottla.simulation.scenario import USUAL, Outcome, Profile, run_seed
 from ottla.simulation.world import Noted
 
 LAST_EVENTS_SHOWN: Final = 60
-PROGRESS_EVERY_S: Final = 5.0
+PROGRESS_EVERY_S: Final = 20.0
 _HOUR_MS: Final = 3_600_000
 
 

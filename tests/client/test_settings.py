@@ -109,6 +109,8 @@ def test_producer_setting_that_makes_no_sense_is_refused_by_name(
         ({"fetch_max_bytes": 8 << 20}, "fetch_max_bytes"),
         ({"max_poll_records": 0}, "max_poll_records"),
         ({"prefetch_bytes": 2 << 30}, "prefetch_bytes"),
+        ({"client_rack": "r" * 256}, "client_rack"),
+        ({"client_rack": "hall\n2"}, "client_rack"),
         ({"fetch_max_wait_ms": 60_001}, "fetch_max_wait_ms"),
     ],
 )

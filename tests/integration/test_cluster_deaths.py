@@ -17,7 +17,7 @@ from tests.chaos.cluster import controller_of, leader_of
 from tests.integration.cluster_load import account_is_clean, acknowledging, healed, load
 from tests.integration.cluster_requests import DEADLINE_S, QUICK, RETRIABLE, have_lead, produce
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(180)]
 
 UNKNOWN = b"appended or not"
 

@@ -19,6 +19,7 @@ from tests.integration.small_disk import SmallDisk
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.faults,
     pytest.mark.timeout(180),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk of a chosen size"),
 ]

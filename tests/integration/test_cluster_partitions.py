@@ -15,6 +15,7 @@ from tests.integration.cluster_requests import DEADLINE_S, QUICK, RETRIABLE, fet
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.faults,
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
 ]
