@@ -8,6 +8,7 @@ the latter win. Names of the files are those of a broker's settings, ``ssl.ca.lo
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -86,8 +87,17 @@ def options_to_reach(servers: Sequence[str], tls: TlsConfig) -> str:
     is_default = set(servers) <= set(BOOTSTRAP_DEFAULT.split(","))
     options = "" if is_default else f" --bootstrap {','.join(servers)}"
     if tls.client_certificate_required:
-        return f"{options} --certs DIR"
-    return f"{options} --ssl-ca-location FILE" if tls.enabled else options
+        return f"{options} --certs {_directory_for_clients(tls)}"
+    authority = shlex.quote(str(tls.ca)) if tls.ca is not None else "FILE"
+    return f"{options} --ssl-ca-location {authority}" if tls.enabled else options
+
+
+def _directory_for_clients(tls: TlsConfig) -> str:
+    """Return what ``--certs`` takes: where the authority is, if a client's files are there too."""
+    directory = tls.ca.parent if tls.ca is not None else None
+    if directory is None or not (directory / "client.pem").exists():
+        return "DIR"
+    return shlex.quote(str(directory))
 
 
 _PATH = click.Path(dir_okay=False, path_type=Path)

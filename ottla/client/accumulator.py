@@ -23,7 +23,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from ottla.client.delivery import Appended, ProducerBatch, RecordHandle
+from ottla.client.delivery import (
+    Appended,
+    Outcome,
+    ProducerBatch,
+    RecordHandle,
+    SplitOutcome,
+)
 from ottla.client.errors import BufferFullError, DeliveryTimeoutError
 from ottla.client.partition_queue import PartitionQueue
 from ottla.client.partitioners import Partitioner, next_sticky_partition, partition_for_key
@@ -376,27 +382,38 @@ class Accumulator(Generic[Handle]):
                 assert batch.builder is not None
                 topic.sticky_bytes += batch.builder.size_bytes
 
-    def _settle(self, batch: ProducerBatch, outcome: Appended | OttlaError) -> None:
+    def _settle(self, batch: ProducerBatch, outcome: Outcome) -> None:
         del self.unsettled[batch.serial]
         self.available_bytes += batch.reserved_bytes
         self.is_exhausted = False
-        if isinstance(outcome, OttlaError):
-            self._batches_failed += 1
-            self._records_failed += batch.record_count
-            self._last_error = outcome
-            _log.warning(
-                BATCH_FAILED,
-                extra={
-                    "partition": str(batch.topic_partition),
-                    "records": batch.record_count,
-                    "error": str(outcome),
-                },
-            )
+        if isinstance(outcome, SplitOutcome):
+            ends = [first for first, _ in outcome.parts[1:]] + [batch.record_count]
+            for (first, result), end in zip(outcome.parts, ends, strict=True):
+                self._count(batch, result, end - first)
         else:
-            self._batches_acknowledged += 1
-            self._records_acknowledged += batch.record_count
+            self._count(batch, outcome, batch.record_count)
         batch.complete(outcome)
         self._tell_settled()
+
+    def _count(
+        self, batch: ProducerBatch, outcome: Appended | OttlaError, record_count: int
+    ) -> None:
+        """Count so many records of a batch that went the same way."""
+        if not isinstance(outcome, OttlaError):
+            self._batches_acknowledged += 1
+            self._records_acknowledged += record_count
+            return
+        self._batches_failed += 1
+        self._records_failed += record_count
+        self._last_error = outcome
+        _log.warning(
+            BATCH_FAILED,
+            extra={
+                "partition": str(batch.topic_partition),
+                "records": record_count,
+                "error": str(outcome),
+            },
+        )
 
     def _open_queue(self, topic_partition: TopicPartition) -> PartitionQueue:
         return PartitionQueue(

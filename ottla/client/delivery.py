@@ -4,6 +4,9 @@ Records share their batch's fate, so a handle is no future of its own: it is a b
 number. A million handles cost a million small objects and nothing else; a future, a callback
 and a place in the event loop's queue are only made for those that somebody waits for.
 
+A batch too large for its topic is sent in parts (:mod:`ottla.client.batch_splitting`). It is
+settled when all of them are, and then each record has the fate of its part.
+
 Batches are filled on the application's thread and completed on the event loop's. In the asyncio
 client these are the same; in the blocking one, the accumulator's lock stands between.
 """
@@ -11,6 +14,7 @@ client these are the same; in the blocking one, the accumulator's lock stands be
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Generator
 from typing import NamedTuple, Self
 
@@ -28,6 +32,25 @@ class Appended(NamedTuple):
 
     log_append_time_ms: int
     """When the broker stamped the records, -1 if it leaves them as they are."""
+
+
+class SplitOutcome(NamedTuple):
+    """What became of a batch that was sent in parts."""
+
+    parts: tuple[tuple[int, Appended | OttlaError], ...]
+    """In order: the number of the first record of each part, and what became of it."""
+
+    def at(self, index: int) -> tuple[int, Appended | OttlaError]:
+        """Return the part that has the record ``index``."""
+        return self.parts[bisect_right(self.parts, index, key=_first_index) - 1]
+
+
+def _first_index(part: tuple[int, Appended | OttlaError]) -> int:
+    return part[0]
+
+
+Outcome = Appended | OttlaError | SplitOutcome
+"""What a batch ends with."""
 
 
 class RecordMetadata(NamedTuple):
@@ -55,10 +78,13 @@ class ProducerBatch:
         "builder",
         "created_ms",
         "failures",
+        "first_index",
         "is_abandoned",
         "is_due",
         "listeners",
+        "may_be_appended",
         "outcome",
+        "parts",
         "payload",
         "producer_epoch",
         "producer_id",
@@ -102,7 +128,13 @@ class ProducerBatch:
         """Whether a broker may have it, under its present sequence number."""
         self.is_abandoned = False
         """Timed out while a broker had it: its records failed, but the answer still matters."""
-        self.outcome: Appended | OttlaError | None = None
+        self.may_be_appended = False
+        """Whether a broker may have appended it without having said so."""
+        self.parts: Parts | None = None
+        """Of a batch that was split, and of its parts: how far they are."""
+        self.first_index = 0
+        """Of a part: the number of its first record within the whole."""
+        self.outcome: Outcome | None = None
         self.listeners: list[Callable[[], object]] = []
         """Called once when there is an outcome."""
 
@@ -126,7 +158,7 @@ class ProducerBatch:
             self.builder = None
         return self.payload
 
-    def complete(self, outcome: Appended | OttlaError) -> None:
+    def complete(self, outcome: Outcome) -> None:
         """Settle the batch; whoever listens is told."""
         assert self.outcome is None, "a batch has one outcome"
         self.outcome = outcome
@@ -145,6 +177,20 @@ class ProducerBatch:
             f"<ProducerBatch {self.serial} for {self.topic_partition} sequence "
             f"{self.producer_epoch}:{self.base_sequence} {state}>"
         )
+
+
+class Parts:
+    """What the parts of one batch have in common; see :mod:`ottla.client.batch_splitting`."""
+
+    __slots__ = ("in_doubt", "outcomes", "unsettled", "whole")
+
+    def __init__(self, whole: ProducerBatch) -> None:
+        self.whole = whole
+        self.unsettled: list[ProducerBatch] = []
+        self.outcomes: dict[int, Appended | OttlaError] = {}
+        """Of the settled ones, by the number of their first record."""
+        self.in_doubt = False
+        """Whether the whole may be in the log, so that its parts would be there twice."""
 
 
 def _renumbered(batch: ProducerBatch) -> bytes:
@@ -194,9 +240,7 @@ class RecordHandle:
 
         Raises :exc:`asyncio.InvalidStateError` while neither has happened.
         """
-        outcome = self.batch.outcome
-        if outcome is None:
-            raise asyncio.InvalidStateError("the record is still on its way; await the handle")
+        first_index, outcome = self._outcome()
         if isinstance(outcome, OttlaError):
             # Raised for every record of the batch: without this, each adds to one traceback.
             raise outcome.with_traceback(None)
@@ -205,7 +249,7 @@ class RecordHandle:
         return RecordMetadata(
             topic,
             partition,
-            base_offset + self._index if base_offset >= 0 else -1,
+            base_offset + self._index - first_index if base_offset >= 0 else -1,
             log_append_time_ms if log_append_time_ms >= 0 else self._timestamp_ms,
         )
 
@@ -214,9 +258,7 @@ class RecordHandle:
 
         Raises :exc:`asyncio.InvalidStateError` while neither has happened.
         """
-        outcome = self.batch.outcome
-        if outcome is None:
-            raise asyncio.InvalidStateError("the record is still on its way; await the handle")
+        _, outcome = self._outcome()
         return outcome if isinstance(outcome, OttlaError) else None
 
     def add_done_callback(self, callback: Callable[[Self], object]) -> None:
@@ -230,6 +272,15 @@ class RecordHandle:
             loop.call_soon(callback, self)
         else:
             self.batch.listeners.append(lambda: loop.call_soon(callback, self))
+
+    def _outcome(self) -> tuple[int, Appended | OttlaError]:
+        """Return what the record's batch, or part of it, ended with, and where that begins."""
+        outcome = self.batch.outcome
+        if outcome is None:
+            raise asyncio.InvalidStateError("the record is still on its way; await the handle")
+        if isinstance(outcome, SplitOutcome):
+            return outcome.at(self._index)
+        return 0, outcome
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._index} of {self.batch!r}>"

@@ -31,6 +31,10 @@ A batch at the head of the line that is out of order without a hole before it me
 broker lost records it had acknowledged. Its records fail with that error, to be seen, and the
 partition goes on under a new epoch.
 
+A batch of several records that is too large for the topic is *split*: its halves are repeated in
+its place, under its sequence numbers, as in rule 3, and nothing is missing behind them. Of parts in
+doubt (:mod:`ottla.client.batch_splitting`) "out of order" proves nothing, so they fail.
+
 Without idempotence (``producer_id`` < 0) one batch at a time is in flight, which keeps order; a
 repeated batch may be in the log twice.
 """
@@ -42,17 +46,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from ottla.client.batch_splitting import part_settled, split
 from ottla.client.cluster_picture import PartitionLeader
-from ottla.client.delivery import Appended, ProducerBatch
+from ottla.client.delivery import Appended, Outcome, ProducerBatch
 from ottla.client.errors import DeliveryTimeoutError
-from ottla.model.errors import OttlaError, OutOfOrderSequenceError
+from ottla.model.errors import MessageTooLargeError, OttlaError, OutOfOrderSequenceError
 from ottla.model.ids import TopicPartition
 from ottla.model.limits import BATCHES_REMEMBERED_PER_PRODUCER, SEQUENCE_MAX
 
 PRODUCER_EPOCH_MAX: Final = 2**15 - 1
 """The field in a batch has 16 bits."""
 
-Settled = Callable[[ProducerBatch, Appended | OttlaError], None]
+Settled = Callable[[ProducerBatch, Outcome], None]
 """Called once for each batch that was handed in."""
 
 
@@ -86,7 +91,7 @@ class PartitionQueue:
         self._next_sequence = 0
         self._closed: deque[ProducerBatch] = deque()
         self._in_flight: deque[ProducerBatch] = deque()
-        # The next two in order of serial.
+        # The next two in the order in which records came.
         self._retry: list[ProducerBatch] = []
         self._refused_behind_hole: list[ProducerBatch] = []
         self._has_hole = False
@@ -183,6 +188,7 @@ class PartitionQueue:
         self._closed.extendleft(reversed(self._refused_behind_hole))
         for batch in self._refused_behind_hole:
             batch.was_sent = False
+            batch.may_be_appended = False
             batch.failures = 0
         self._refused_behind_hole.clear()
 
@@ -193,27 +199,38 @@ class PartitionQueue:
         self._leave_flight(batch)
         self._is_confirmed = True
         self.hindrance = None
+        if batch.parts is not None:
+            batch.parts.in_doubt = False
         if not batch.is_abandoned:
-            self._settled(batch, appended)
+            self._settle(batch, appended)
 
     def refused(self, batch: ProducerBatch, error: OttlaError) -> bool:
-        """The broker answered ``error``; return whether the batch will be sent again."""
+        """The broker answered ``error``; return whether the batch will be sent again, later.
+
+        Not what can go on at once, in halves, or with the batch before it that has to wait.
+        """
         self._leave_flight(batch)
         if batch.is_abandoned:
             self._leave_hole()
             return False
         out_of_order = isinstance(error, OutOfOrderSequenceError)
-        behind_a_retry = bool(self._retry) and self._retry[0].serial < batch.serial
-        if error.retriable or (out_of_order and behind_a_retry):
-            if not out_of_order:
-                self.hindrance = error
+        if out_of_order and self._retry and _place(self._retry[0]) < _place(batch):
+            self._repeat(batch)
+            return False
+        if error.retriable:
+            self.hindrance = error
+            batch.may_be_appended = True
             self._repeat(batch)
             return True
-        if out_of_order and self._has_hole:
-            insort(self._refused_behind_hole, batch, key=_serial)
+        if isinstance(error, MessageTooLargeError) and batch.record_count > 1:
+            for half in split(batch):
+                insort(self._retry, half, key=_place)
+            return False
+        if out_of_order and self._has_hole and not (batch.parts and batch.parts.in_doubt):
+            insort(self._refused_behind_hole, batch, key=_place)
             return True
         self._leave_hole()
-        self._settled(batch, error)
+        self._settle(batch, error)
         return False
 
     def lost(self, batch: ProducerBatch, reason: OttlaError) -> None:
@@ -223,10 +240,18 @@ class PartitionQueue:
         if batch.is_abandoned:
             self._leave_hole()
         else:
+            batch.may_be_appended = True
             self._repeat(batch)
 
     def expire(self, batch: ProducerBatch, error: DeliveryTimeoutError) -> None:
         """The batch took too long, wherever it is: its records fail with ``error``."""
+        parts = [batch] if batch.parts is None else list(batch.parts.unsettled)
+        for part in parts:
+            self._abandon(part)
+            self._settle(part, error)
+
+    def _abandon(self, batch: ProducerBatch) -> None:
+        """Wait for the batch no more, wherever it is."""
         if batch in self._in_flight:
             batch.is_abandoned = True
         elif batch in self._retry:
@@ -239,7 +264,6 @@ class PartitionQueue:
                 self.close_open_batch()
             # The oldest is the first to expire, so this looks at one.
             self._closed.remove(batch)
-        self._settled(batch, error)
 
     def fail_all(self, error: OttlaError) -> None:
         """The producer ends: whatever is not settled fails with ``error``."""
@@ -248,9 +272,16 @@ class PartitionQueue:
         unsettled = [*self._in_flight, *self._retry, *self._refused_behind_hole, *self._closed]
         for batches in (self._in_flight, self._retry, self._refused_behind_hole, self._closed):
             batches.clear()
-        for batch in sorted(unsettled, key=_serial):
+        for batch in sorted(unsettled, key=_place):
             if not batch.is_abandoned:
-                self._settled(batch, error)
+                self._settle(batch, error)
+
+    def _settle(self, batch: ProducerBatch, outcome: Appended | OttlaError) -> None:
+        """Tell the outcome of a batch; of a part, once there is nothing left of the whole."""
+        if batch.parts is None:
+            self._settled(batch, outcome)
+        elif (settled := part_settled(batch, outcome)) is not None:
+            self._settled(*settled)
 
     def _leave_flight(self, batch: ProducerBatch) -> None:
         # Streams answer in order, so this looks at one.
@@ -258,7 +289,7 @@ class PartitionQueue:
 
     def _repeat(self, batch: ProducerBatch) -> None:
         batch.failures += 1
-        insort(self._retry, batch, key=_serial)
+        insort(self._retry, batch, key=_place)
 
     def _leave_hole(self) -> None:
         if self._producer_id >= 0:
@@ -272,5 +303,6 @@ class PartitionQueue:
         )
 
 
-def _serial(batch: ProducerBatch) -> int:
-    return batch.serial
+def _place(batch: ProducerBatch) -> tuple[int, int]:
+    """Where the records of a batch, or of a part, are in the order in which they came."""
+    return batch.serial, batch.first_index

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ottla.client.delivery import Appended, ProducerBatch
+from ottla.client.delivery import Appended, Outcome, ProducerBatch
 from ottla.client.errors import ClientClosedError, DeliveryTimeoutError
 from ottla.client.partition_queue import PRODUCER_EPOCH_MAX, PartitionQueue
 from ottla.model.errors import (
@@ -32,13 +32,13 @@ class Desk:
     """A queue, what it settled, and short words for what happens to it."""
 
     def __init__(self, *, producer_id: int = 7, producer_epoch: int = 0) -> None:
-        self.outcomes: dict[int, Appended | OttlaError] = {}
+        self.outcomes: dict[int, Outcome] = {}
         self.queue = PartitionQueue(
             WEB_0, producer_id=producer_id, producer_epoch=producer_epoch, settled=self.settle
         )
         self.batches: list[ProducerBatch] = []
 
-    def settle(self, batch: ProducerBatch, outcome: Appended | OttlaError) -> None:
+    def settle(self, batch: ProducerBatch, outcome: Outcome) -> None:
         assert batch.serial not in self.outcomes, "settled twice"
         self.outcomes[batch.serial] = outcome
 

@@ -105,7 +105,7 @@ class Consensus(Protocol):
         """Answer ``APPLIED`` once everything committed before the call is applied here."""
 
     def tick(self) -> None:
-        """Let time pass: elections, appends, commits. Call at least every 20 ms."""
+        """Let time pass: elections, appends, commits. Call at least every 40 ms."""
 
     def close(self) -> None:
         """Answer what is outstanding with ``UNKNOWN``, sync the journal and let go of the files."""

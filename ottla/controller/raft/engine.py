@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 One thread drives the engine. It hands in what has arrived (:meth:`RaftEngine.receive`), what is
 to be replicated (:meth:`RaftEngine.propose`) and which peers come and go, and then calls
-:meth:`RaftEngine.tick`, at least every 20 ms. Handing in only takes note. The tick does the
+:meth:`RaftEngine.tick`, at least every 40 ms. Handing in only takes note. The tick does the
 work, so that everything which piled up shares one fdatasync::
 
     receive, propose, connected ...        memory only
