@@ -31,6 +31,7 @@ from ottla.model.limits import LOGS_PER_DIRECTORY_MAX
 from ottla.replication.leader import IsrMember
 from ottla.v1.replication_pb2 import (
     DivergingEpoch,
+    FollowAcknowledgement,
     FollowedPartition,
     FollowPartition,
     FollowRequest,
@@ -181,10 +182,7 @@ class FollowerStream:
             self._parked.pop(handle, None)
             self._drop(handle)
         for acknowledgement in request.acknowledgements:
-            copy = self._copies.get(acknowledgement.handle)
-            # Else it has crossed our answer that ended the copy.
-            if copy is not None and copy.generation == acknowledgement.generation:
-                self._acknowledge(copy, acknowledgement.end_offset)
+            self._hear_of(acknowledgement)
         if request.HasField("catch_up_bytes_per_second"):
             self._limit_behind(request.catch_up_bytes_per_second)
         if request.credit_bytes:
@@ -232,6 +230,17 @@ class FollowerStream:
         self._copies[asked.handle] = copy
         self._partitions.watch(copy, self)
         self._outbox.changed(copy)
+
+    def _hear_of(self, acknowledgement: FollowAcknowledgement) -> None:
+        handle, generation = acknowledgement.handle, acknowledgement.generation
+        copy, parked = self._copies.get(handle), self._parked.get(handle)
+        if copy is not None and copy.generation == generation:
+            self._acknowledge(copy, acknowledgement.end_offset)
+        elif parked is not None and parked.asked.generation == generation:
+            # It is not said again: the follower believes that we have begun.
+            asked = parked.asked
+            asked.durable_end_offset = max(asked.durable_end_offset, acknowledgement.end_offset)
+        # Else it has crossed our answer that ended the copy.
 
     def _acknowledge(self, copy: FollowerCopy, end_offset: int) -> None:
         try:

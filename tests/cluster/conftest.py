@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.cluster.following import Leading
 from tests.cluster.world import World
 
 
@@ -15,5 +16,14 @@ async def world() -> AsyncIterator[World]:
     running = World()
     await running.start()
     await running.create_topic("web", partitions=2)
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def leading() -> AsyncIterator[Leading]:
+    """Partitions that this broker leads, and that others may follow."""
+    running = Leading()
+    await running.start()
     yield running
     await running.stop()

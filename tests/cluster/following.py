@@ -19,7 +19,7 @@ from ottla.v1.replication_pb2 import (
     FollowRequest,
     FollowResponse,
 )
-from tests.cluster.world import ME, OTHER, World, broker, partition, until
+from tests.cluster.world import ME, OTHER, World, batch, broker, partition, until
 
 THIRD = BrokerId(3)
 CLUSTER_ID = "c" * 22
@@ -178,3 +178,13 @@ class Follower:
         error = self.call.exception()
         assert isinstance(error, OttlaError), error
         return error
+
+
+async def turns() -> None:
+    """Let everybody do what he can do now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def append(leading: Leading, *values: bytes, number: int = 0) -> None:
+    leading.begin(("orders", number, batch(*values)), acks=1)
