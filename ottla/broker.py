@@ -328,8 +328,8 @@ class Broker:
                     what="hearing from a majority of the voters",
                 )
                 break
-            except RequestTimedOutError:
-                emit(WAITING_FOR_QUORUM, linked=sorted(parts.control.links.present))
+            except RequestTimedOutError as error:
+                self._say_what_is_waited_for(parts, error)
         await asyncio.get_running_loop().run_in_executor(
             parts.log_thread, parts.logs.join_cluster, image.cluster_id
         )
@@ -435,13 +435,17 @@ class Broker:
             try:
                 await work()
             except RetriableError as error:
-                emit(
-                    WAITING_FOR_QUORUM,
-                    linked=sorted(parts.control.links.present),
-                    reason=str(error),
-                )
+                self._say_what_is_waited_for(parts, error)
             else:
                 return
+
+    def _say_what_is_waited_for(self, parts: BrokerParts, error: OttlaError) -> None:
+        emit(
+            WAITING_FOR_QUORUM,
+            voters=sorted(self._config.quorum.ids(parts.broker_id)),
+            linked=sorted(parts.control.links.present),
+            reason=str(error),
+        )
 
     async def _serve(self, parts: BrokerParts) -> None:
         assert self._grpc is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import grpc
 
@@ -19,6 +19,10 @@ from ottla.model.errors import OttlaError
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+LAST_WORD_MS: Final = 500
+"""Beyond the time of a request. A broker that waits for a controller, or for other brokers, does so
+for the same time by default, and says at its end what was missing; that is worth hearing."""
+
 
 async def call_any_broker(
     connections: Connections,
@@ -30,7 +34,8 @@ async def call_any_broker(
     """Return a broker's answer.
 
     What fails in a way that may pass is tried again, at the next broker, for
-    ``request_timeout_ms`` in all. Then, or at once if it will not pass, the error is raised.
+    ``request_timeout_ms`` in all, and a moment for the last answer. Then, or at once if it will
+    not pass, the error is raised.
     """
     backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms)
     deadline_ms = _now_ms() + settings.request_timeout_ms
@@ -44,7 +49,7 @@ async def call_any_broker(
                 method(connection),
                 request,
                 address=connection.address,
-                timeout_ms=deadline_ms - _now_ms(),
+                timeout_ms=deadline_ms - _now_ms() + LAST_WORD_MS,
             )
         except OttlaError as error:
             delay_ms = backoff.next_delay_ms()

@@ -85,7 +85,7 @@ def _part(
     part.first_index = batch.first_index + begin
     part.record_count = len(records)
     # What is behind it has to wait, as behind any batch that is sent again.
-    part.failures = batch.failures + 1
+    part.failures = 1
     if batch.producer_id >= 0:
         part.number(
             producer_id=batch.producer_id,

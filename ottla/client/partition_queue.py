@@ -205,9 +205,10 @@ class PartitionQueue:
             self._settle(batch, appended)
 
     def refused(self, batch: ProducerBatch, error: OttlaError) -> bool:
-        """The broker answered ``error``; return whether the batch will be sent again, later.
+        """The broker answered ``error``; return whether to send the batch again after a pause.
 
-        Not what can go on at once, in halves, or with the batch before it that has to wait.
+        What a pause would not change goes on at once: halves of what is too large, and what is only
+        out of order because of something before it.
         """
         self._leave_flight(batch)
         if batch.is_abandoned:
@@ -228,7 +229,7 @@ class PartitionQueue:
             return False
         if out_of_order and self._has_hole and not (batch.parts and batch.parts.in_doubt):
             insort(self._refused_behind_hole, batch, key=_place)
-            return True
+            return False
         self._leave_hole()
         self._settle(batch, error)
         return False

@@ -201,7 +201,8 @@ class ProducerSettings(ConnectionSettings):
 
     max_request_size: int = MIB
     """Records in one request, hence in one batch and in one record. Topics refuse batches above
-    their own ``max.message.bytes``, which is about 1 MiB by default."""
+    their own ``max.message.bytes``, which is about 1 MiB by default; one of several records is then
+    sent in halves, and a record that is too large by itself fails."""
 
     delivery_timeout_ms: int = 120_000
     """From ``send`` to the acknowledgement, retries included; after that the record failed with

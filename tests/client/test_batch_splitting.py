@@ -155,6 +155,9 @@ def test_halves_are_sent_without_delay_and_what_is_behind_them_asks_for_none(des
 
     assert not desk.queue.refused(large, TOO_LARGE)
     assert not desk.queue.refused(second, OutOfOrderSequenceError("behind"))
+    answer(desk, next_batch(desk), TOO_LARGE)
+    for _ in range(2):
+        assert not desk.queue.refused(next_batch(desk), OutOfOrderSequenceError("hole"))
 
 
 def test_time_that_is_over_fails_what_is_not_acknowledged_yet(desk: Desk) -> None:
@@ -285,7 +288,11 @@ async def test_batches_larger_than_the_topic_takes_arrive_in_order(
 async def test_record_larger_than_the_topic_takes_fails_alone(cluster: FakeCluster) -> None:
     partition = limit(cluster, 300)
     values = [b"%d" % number if number != 20 else bytes(500) for number in range(100)]
-    async with Producer(cluster.bootstrap, batch_size=2_000, retry_backoff_ms=2) as producer:
+    # Nothing is to wait for: a pause would be longer than the test may take.
+    async with (
+        Producer(cluster.bootstrap, batch_size=2_000, retry_backoff_ms=9_000) as producer,
+        asyncio.timeout(8),
+    ):
         handles = await send_all(producer, values)
 
         assert producer.statistics().records_failed == 1

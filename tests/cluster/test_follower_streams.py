@@ -403,6 +403,26 @@ async def test_acknowledgement_of_a_partition_that_was_ended_is_ignored(
     assert follower.of(0) == []
 
 
+async def test_acknowledgement_counts_that_comes_before_the_leader_knows_its_epoch(
+    leading: Leading,
+) -> None:
+    append(leading, b"a")
+    follower = leading.follower()
+    follower.begin(0, leader_epoch=3, fetch_offset=1, last_fetched_epoch=0, durable_end_offset=0)
+    follower.acknowledge(1)
+    await turns()
+    topic = leading.image.topics["orders"]
+    newer = replace(
+        topic.partitions[0], leader_epoch=LeaderEpoch(3), partition_epoch=PartitionEpoch(9)
+    )
+
+    await leading.put_topic(replace(topic, partitions=(newer, *topic.partitions[1:])))
+    await follower.heard(lambda: follower.entries)
+
+    # The follower says it once.
+    assert leading.partition("orders").leader.statistics().follower_end_offsets[OTHER] == 1
+
+
 async def test_sign_of_life_keeps_an_idle_follower_in_sync(leading: Leading) -> None:
     proposed = []
     leading.propose_isr = lambda _, effect: proposed.append(effect)
