@@ -26,7 +26,7 @@ async def test_broker_that_waits_as_long_as_the_request_may_take_is_still_heard(
     options = {"request_timeout_ms": 2_000}
     session = AdminSession(read_settings(ConnectionSettings, "127.0.0.1:1", options))
 
-    def chosen(_: BrokerConnection) -> Any:  # noqa: ANN401 -- gRPC's callables have no types
+    def chosen(_: BrokerConnection) -> Any:
         return cast("Any", method)
 
     try:
