@@ -17,7 +17,7 @@ demo: $(READY)       ## stream INPUT=FILE through three brokers, kill a leader, 
 	@$(PY) examples/demo.py $(if $(INPUT),--input "$(INPUT)")
 
 test: $(READY)       ## the test suite, real processes included; under three minutes
-	@$(PY) -m pytest -q -n 2 -m "not faults" tests
+	@$(PY) -m pytest -q -n 3 --dist loadscope -m "not faults" tests
 
 faults: $(READY)     ## three broker processes that are killed, hung, cut off, filled up
 	@$(PY) -m pytest -q -m faults tests
