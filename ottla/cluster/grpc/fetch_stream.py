@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -22,6 +22,9 @@ from ottla.cluster.grpc.structured import in_background
 from ottla.cluster.services import FetchFailed, FetchService, FetchStream, PartitionFetched
 from ottla.model.ids import TopicPartition
 from ottla.v1 import log_pb2
+
+WRITE_ENDS_MS: Final = 500
+"""For a message that is under way when the call is to end."""
 
 if TYPE_CHECKING:
     FetchContext = grpc.aio.ServicerContext[log_pb2.FetchStreamRequest, log_pb2.FetchResponse]
@@ -52,7 +55,7 @@ async def _serve(
         asyncio.create_task(_refuse_when_closing(gate)),
     ]
     for task in others:
-        task.add_done_callback(partial(_stop_if_failed, writer))
+        task.add_done_callback(partial(_stop_if_failed, stream, writer))
     try:
         await asyncio.wait([writer])
     finally:
@@ -64,9 +67,15 @@ async def _serve(
             task.result()  # raises what ended the stream
 
 
-def _stop_if_failed(writer: asyncio.Task[None], other: asyncio.Task[None]) -> None:
-    if not other.cancelled() and other.exception() is not None:
-        writer.cancel()
+def _stop_if_failed(
+    stream: FetchStream, writer: asyncio.Task[None], other: asyncio.Task[None]
+) -> None:
+    if other.cancelled() or other.exception() is None:
+        return
+    # A call whose message is under way cannot be given its status. So the writer ends by itself,
+    # unless the client has ceased to read.
+    stream.close()
+    writer.get_loop().call_later(WRITE_ENDS_MS / 1000, writer.cancel)
 
 
 async def _read(stream: FetchStream, context: FetchContext) -> None:
