@@ -35,6 +35,9 @@ _OPTIONS: Final = [
     # Also how long a connection may take to be made.
     ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MAX_MS),
+    # A container that is down has no name, and comes back with another address: ask again soon, and
+    # not after gRPC's half a minute.
+    ("grpc.dns_min_time_between_resolutions_ms", RECONNECT_BACKOFF_MAX_MS),
     # Brokers of one process, as in tests, must not share connections behind our back.
     ("grpc.use_local_subchannel_pool", 1),
     # Never through a proxy that the environment names: it is meant for the world outside.
