@@ -5,16 +5,13 @@ At a terminal that is a line that changes; elsewhere a line now and then.
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from ottla.cli.output import as_size, say
+from ottla.cli.status_line import StatusLine
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from ottla.cli.moves import Moving
 
 NAMED_MAX: Final = 4
@@ -23,14 +20,14 @@ INTERVAL_S: Final = 5.0
 """Between lines, where no terminal is."""
 
 
-class MovesProgress:
+class MovesProgress(StatusLine):
     """Shows it while entered."""
 
     def __init__(self, moving: Moving, *, total: int) -> None:
+        super().__init__()
         self._moving = moving
         self._total = total
         self._copied: tuple[int, int] | None = None
-        self._status: Status | None = None
         self._said_at_s = time.monotonic()
 
     def copied(self, size_bytes: int, *, of_bytes: int) -> None:
@@ -40,11 +37,16 @@ class MovesProgress:
 
     def show(self) -> None:
         """Show how it stands."""
-        if self._status is not None:
-            self._status.update(self.text)
+        if self.is_shown:
+            self.update(self.text)
         elif time.monotonic() - self._said_at_s >= INTERVAL_S:
             self._said_at_s = time.monotonic()
             say(self.text)
+
+    @property
+    def first_text(self) -> str:
+        """See :class:`StatusLine`."""
+        return self.text
 
     @property
     def text(self) -> str:
@@ -60,22 +62,3 @@ class MovesProgress:
             copied, total = self._copied
             text += f", {as_size(copied)} of {as_size(total)}"
         return text
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 -- only where somebody looks
-            from rich.status import Status  # noqa: PLC0415
-
-            self._status = Status(self.text, console=Console(stderr=True, highlight=False))
-            self._status.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
 from ottla.cli.output import as_size
-
-if TYPE_CHECKING:
-    from rich.status import Status
+from ottla.cli.status_line import StatusLine
 
 
-class Progress:
+class Progress(StatusLine):
     """Counts records and bytes, and shows both while it is entered."""
 
     def __init__(self, verb: str) -> None:
+        super().__init__()
         self.records = 0
         self.size_bytes = 0
         self._verb = verb
         self._started_s = time.monotonic()
-        self._status: Status | None = None
+
+    @property
+    def first_text(self) -> str:
+        """See :class:`StatusLine`."""
+        return self._verb
 
     @property
     def seconds(self) -> float:
@@ -32,8 +32,8 @@ class Progress:
         """Count; call it once for many records."""
         self.records += records
         self.size_bytes += size_bytes
-        if self._status is not None:
-            self._status.update(f"{self._verb} {self.summary()}")
+        if self.is_shown:
+            self.update(f"{self._verb} {self.summary()}")
 
     def summary(self) -> str:
         """Return the figures: ``1,000,000 records (95.4 MB) in 3.2 s, 312,500 records/s``."""
@@ -42,22 +42,3 @@ class Progress:
             f"({as_size(self.size_bytes)}) in {self.seconds:.1f} s, "
             f"{self.records / self.seconds:,.0f} records/s"
         )
-
-    def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 -- only where somebody looks
-            from rich.status import Status  # noqa: PLC0415
-
-            self._status = Status(self._verb, console=Console(stderr=True, highlight=False))
-            self._status.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None

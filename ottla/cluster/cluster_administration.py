@@ -78,13 +78,6 @@ class Links(Protocol):
         """The voters that were refused a link."""
 
 
-class NoLinks:
-    """Of a broker that is alone in its quorum."""
-
-    present: frozenset[BrokerId] = frozenset()
-    refused: Mapping[BrokerId, OfferedDirectory] = {}
-
-
 class QuorumState:
     """The quorum as this node sees it: hears of its role, asks its links and the metadata."""
 

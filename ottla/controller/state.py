@@ -56,11 +56,6 @@ class MetadataState:
             f"{len(image.brokers)} brokers, {len(image.topics)} topics>"
         )
 
-    @property
-    def unfenced_brokers(self) -> frozenset[BrokerId]:
-        """The brokers that serve, those that are stopping in good order among them."""
-        return frozenset(b.broker_id for b in self.image.brokers.values() if not b.fenced)
-
 
 @dataclass(slots=True)
 class _TopicDraft:

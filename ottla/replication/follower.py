@@ -311,11 +311,6 @@ class PartitionFollower:
         """What a successor in a later epoch is to begin with."""
         return self._generation + 1
 
-    @property
-    def is_streaming(self) -> bool:
-        """Whether the leader has been asked, and has not said anything that ends it."""
-        return self._state is _State.STREAMING
-
     def deadline_ms(self) -> int | None:
         """When to step a :class:`Tick` if nothing else happens: to begin again after a refusal."""
         return self._begin_at_ms if self._state is _State.REFUSED else None

@@ -16,7 +16,6 @@ from ottla.model.ids import (
     LeaderEpoch,
     MetadataOffset,
     Offset,
-    ProducerId,
     TopicPartition,
 )
 
@@ -136,11 +135,3 @@ class Deleted:
 @dataclass(frozen=True, slots=True)
 class AskMetadata:
     """Who leads what; answered with the image that the broker asked has."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskProducerId:
-    """A producer wants an id that nobody has; answered with :data:`ProducerId`, or an error."""
-
-
-ProducerIdAnswer = ProducerId | OttlaError

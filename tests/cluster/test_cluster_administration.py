@@ -12,7 +12,7 @@ import pytest
 from ottla.cluster.cluster_administration import (
     PLANNED_AT_ONCE_MAX,
     BrokerAdministrationService,
-    NoLinks,
+    OfferedDirectory,
     QuorumState,
 )
 from ottla.cluster.metadata_cache import MetadataCache
@@ -92,6 +92,14 @@ class Offered:
 class Links:
     present: frozenset[BrokerId] = frozenset()
     refused: dict[BrokerId, Offered] = field(default_factory=dict)
+
+
+class NoLinks:
+    """Of a broker that is alone in its quorum."""
+
+    def __init__(self) -> None:
+        self.present: frozenset[BrokerId] = frozenset()
+        self.refused: dict[BrokerId, OfferedDirectory] = {}
 
 
 def quorum_state(links: Links | NoLinks) -> QuorumState:
