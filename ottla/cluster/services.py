@@ -31,6 +31,7 @@ from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
 from ottla.controller.requests import ConfigChange, Reassignment
+from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
 from ottla.model.errors import OttlaError
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
@@ -507,6 +508,38 @@ class AdministrationService(Protocol):
 
     async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
         """Let a voter vote with another data directory."""
+
+
+# --- Consumer groups ------------------------------------------------------------------------
+
+
+class GroupsService(Protocol):
+    """Consumer groups whose coordinator is this broker, and who coordinates the others."""
+
+    async def coordinator_of(self, group_id: str) -> BrokerId:
+        """Return the broker that coordinates a group, whether or not the group exists.
+
+        The first call of a cluster's life makes the topic ``__consumer_offsets``, and waits.
+
+        Raises:
+            InvalidGroupIdError: the id is empty.
+            CoordinatorNotAvailableError: nobody leads the group's partition, or not yet.
+        """
+
+    async def submit(self, request: GroupRequest[T]) -> T:
+        """Have the group's coordinator answer a request; waits as long as the request means to.
+
+        Raises what the request's class says, and:
+            NotCoordinatorError: another broker coordinates the group.
+            CoordinatorLoadInProgressError: this broker is still reading the group's log.
+            CoordinatorNotAvailableError: the group's log takes no records at the moment.
+        """
+
+    async def list_groups(self, which: ListGroups) -> Sequence[GroupListing]:
+        """List the groups that this broker coordinates.
+
+        Raises :exc:`CoordinatorLoadInProgressError` while some of them are being read.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -354,3 +354,143 @@ ERRORS_BY_CODE = _concrete(OttlaError)
 def error_for(code: int, message: str) -> OttlaError:
     """Make the error that a peer described; an unknown code gives a plain :exc:`OttlaError`."""
     return ERRORS_BY_CODE.get(code, OttlaError)(message)
+
+
+# --- Groups -------------------------------------------------------------------------
+
+
+class CoordinatorLoadInProgressError(RetriableError):
+    """The coordinator is reading the group's log; it answers in a moment."""
+
+    code, name = 14, "COORDINATOR_LOAD_IN_PROGRESS"
+
+
+class CoordinatorNotAvailableError(MetadataError):
+    """The group's partition has no leader, or takes no records at the moment."""
+
+    code, name = 15, "COORDINATOR_NOT_AVAILABLE"
+
+
+class NotCoordinatorError(MetadataError):
+    """Another broker coordinates the group."""
+
+    code, name = 16, "NOT_COORDINATOR"
+
+
+class OffsetMetadataTooLargeError(RefusedError):
+    """What was said about a committed offset is longer than ``offset.metadata.max.bytes``."""
+
+    code, name = 12, "OFFSET_METADATA_TOO_LARGE"
+
+
+class IllegalGenerationError(RefusedError):
+    """The group has begun another generation since; the member must join again."""
+
+    code, name, status = 22, "ILLEGAL_GENERATION", "FAILED_PRECONDITION"
+
+
+class InconsistentGroupProtocolError(RefusedError):
+    """The members of the group and this one have no protocol in common."""
+
+    code, name, status = 23, "INCONSISTENT_GROUP_PROTOCOL", "FAILED_PRECONDITION"
+
+
+class InvalidGroupIdError(RefusedError):
+    """No group can have this id."""
+
+    code, name = 24, "INVALID_GROUP_ID"
+
+
+class UnknownMemberIdError(RefusedError):
+    """The group has no such member, or has it no more; it must join anew."""
+
+    code, name, status = 25, "UNKNOWN_MEMBER_ID", "FAILED_PRECONDITION"
+
+
+class InvalidSessionTimeoutError(RefusedError):
+    """The session timeout is outside of what the broker allows."""
+
+    code, name = 26, "INVALID_SESSION_TIMEOUT"
+
+
+class RebalanceInProgressError(RefusedError):
+    """The group is rebalancing; the member must join again."""
+
+    code, name, status = 27, "REBALANCE_IN_PROGRESS", "FAILED_PRECONDITION"
+
+
+class NonEmptyGroupError(RefusedError):
+    """The group has members; they must leave first."""
+
+    code, name, status = 68, "NON_EMPTY_GROUP", "FAILED_PRECONDITION"
+
+
+class GroupIdNotFoundError(RefusedError):
+    """There is no such group, or it is of another kind."""
+
+    code, name, status = 69, "GROUP_ID_NOT_FOUND", "NOT_FOUND"
+
+
+class MemberIdRequiredError(RefusedError):
+    """A member joins in two steps: it must join again, with the id that it is given here."""
+
+    code, name, status = 79, "MEMBER_ID_REQUIRED", "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, member_id: str) -> None:
+        """Tell a member the id to join with."""
+        super().__init__(message)
+        self.member_id = member_id
+
+
+class GroupMaxSizeReachedError(RefusedError):
+    """The group has as many members as it may have."""
+
+    code, name, status = 81, "GROUP_MAX_SIZE_REACHED", "RESOURCE_EXHAUSTED"
+
+
+class FencedInstanceIdError(RefusedError):
+    """Another process has joined with the same group instance id since."""
+
+    code, name, status = 82, "FENCED_INSTANCE_ID", "FAILED_PRECONDITION"
+
+
+class GroupSubscribedToTopicError(RefusedError):
+    """A member of the group reads the topic, so that its offsets stay."""
+
+    code, name, status = 86, "GROUP_SUBSCRIBED_TO_TOPIC", "FAILED_PRECONDITION"
+
+
+class UnstableOffsetCommitError(RetriableError):
+    """An open transaction has an offset for the partition that is not decided yet."""
+
+    code, name = 88, "UNSTABLE_OFFSET_COMMIT"
+
+
+class FencedMemberEpochError(RefusedError):
+    """The member's epoch is not the one that the coordinator knows; it must join anew."""
+
+    code, name, status = 110, "FENCED_MEMBER_EPOCH", "FAILED_PRECONDITION"
+
+
+class UnreleasedInstanceIdError(RefusedError):
+    """Another member still holds the group instance id."""
+
+    code, name, status = 111, "UNRELEASED_INSTANCE_ID", "FAILED_PRECONDITION"
+
+
+class UnsupportedAssignorError(RefusedError):
+    """The coordinator has no assignor of this name, or the members name several."""
+
+    code, name = 112, "UNSUPPORTED_ASSIGNOR"
+
+
+class StaleMemberEpochError(RefusedError):
+    """The member's epoch is behind; its next heartbeat tells it the new one."""
+
+    code, name, status = 113, "STALE_MEMBER_EPOCH", "FAILED_PRECONDITION"
+
+
+class InvalidRegularExpressionError(RefusedError):
+    """The regular expression of a subscription is none."""
+
+    code, name = 128, "INVALID_REGULAR_EXPRESSION"

@@ -29,6 +29,20 @@ from ottla.model.ids import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerListener:
+    """Where a broker serves Kafka's protocol, as it registered."""
+
+    name: str
+    host: str
+    port: int
+    security_protocol: str
+    """``PLAINTEXT`` or ``SSL``."""
+    any_address: bool = False
+    """It listens on all addresses of the machine ``host`` and was told none to advertise: whoever
+    has reached that machine by another address may go on using it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerImage:
     """One registered broker."""
 
@@ -45,6 +59,12 @@ class BrokerImage:
     """It is stopping in good order: it leads nothing, and is elected for nothing."""
     draining: bool = False
     """It gets no new replicas; survives a restart of the broker."""
+    listeners: tuple[BrokerListener, ...] = ()
+    """Of Kafka's protocol."""
+
+    def listener(self, name: str) -> BrokerListener | None:
+        """Return the listener of that name, if there is one."""
+        return next((one for one in self.listeners if one.name == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

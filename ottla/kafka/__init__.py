@@ -1,0 +1,1 @@
+"""The second door: Kafka's wire protocol."""

@@ -1,0 +1,1 @@
+"""Kafka's protocol without a socket: messages, their codec, headers and frames."""
