@@ -36,11 +36,13 @@ types: $(READY)      ## mypy --strict
 layers: $(READY)     ## who may import whom
 	@.venv/bin/lint-imports --no-logo
 
-proto: $(READY)      ## generate ottla/v1 from proto/
+proto: $(READY)      ## generate ottla/v1 from proto/, ottla/wire/messages from Kafka's schema
 	@$(PY) scripts/generate_protos.py
+	@$(PY) scripts/generate_messages.py
 
 proto-check: $(READY) ## fail if generated code is stale
 	@$(PY) scripts/generate_protos.py --check
+	@$(PY) scripts/generate_messages.py --check
 
 integration: $(READY) ## only the tests that start broker processes
 	@$(PY) -m pytest -q -m integration tests

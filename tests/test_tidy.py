@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ottla"
-GENERATED = PACKAGE / "v1"
+GENERATED = (PACKAGE / "v1", PACKAGE / "wire" / "messages")
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
@@ -46,7 +46,7 @@ def read_modules(*folders: str) -> list[Module]:
     found = []
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            if not path.is_relative_to(GENERATED):
+            if not any(path.is_relative_to(generated) for generated in GENERATED):
                 text = path.read_text()
                 found.append(Module(path, text, ast.parse(text, path)))
     return found

@@ -9,35 +9,12 @@ Where reading begins and ends follows from what a person asks for:
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import click
 
+from ottla.cli.arguments import time_option
 from ottla.cli.connection import Connection, connection_options
 from ottla.cli.record_format import Writer, format_writer, json_writer, values_writer
 from ottla.cli.starting_point import AtOffset, AtTime, Beginning, End, StartingPoint
-
-
-def _parse_time(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> AtTime | None:
-    """Read milliseconds since 1970, or ISO 8601 (local time unless it names a zone)."""
-    del context, parameter
-    if text is None:
-        return None
-    try:
-        timestamp_ms = int(text) if text.isdigit() else _iso_ms(text)
-    except (ValueError, OverflowError):
-        timestamp_ms = -1
-    if not 0 <= timestamp_ms < 1 << 63:
-        raise click.BadParameter(
-            f"{text!r} is neither milliseconds since 1970 nor a time such as 2026-01-31T12:00:00Z"
-        )
-    return AtTime(timestamp_ms)
-
-
-def _iso_ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _parse_format(
@@ -63,7 +40,7 @@ def _parse_format(
 @click.option(
     "--from-timestamp",
     metavar="TIME",
-    callback=_parse_time,
+    callback=time_option,
     help="Begin at the first record of this time or later: milliseconds since 1970, or "
     "2026-01-31T12:00:00Z.",
 )

@@ -48,6 +48,9 @@ _COMMANDS: Final = {
     "consume": LazyCommand(
         "ottla.cli.consume:consume", "Write a topic's records to standard output."
     ),
+    "group": LazyCommand(
+        "ottla.cli.group:group", "See how far consumer groups are, and set them back or forward."
+    ),
     "log": LazyCommand("ottla.cli.log:log", "Look into the files of a log."),
     "simulate": LazyCommand(
         "ottla.cli.simulate:simulate", "Play clusters through failures, in virtual time."

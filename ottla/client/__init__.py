@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ottla.client.admin import Admin
+    from ottla.client.admin_groups import GroupDescription, GroupListing, GroupMemberDescription
     from ottla.client.admin_values import (
         BrokerAddress,
         BrokerDescription,
@@ -51,12 +52,15 @@ if TYPE_CHECKING:
         PartialFailureError,
         TopicNotLoadedError,
     )
+    from ottla.client.group import RebalanceListener
+    from ottla.client.group_offsets import OffsetAndMetadata
     from ottla.client.offset_lookup import EARLIEST, LATEST, MAX_TIMESTAMP, OffsetFound
     from ottla.client.producer import Producer
     from ottla.model.ids import TopicPartition
 
 _HOMES = {
     "ottla.client.admin": ("Admin",),
+    "ottla.client.admin_groups": ("GroupDescription", "GroupListing", "GroupMemberDescription"),
     "ottla.client.admin_values": (
         "BrokerAddress",
         "BrokerDescription",
@@ -94,6 +98,8 @@ _HOMES = {
         "PartialFailureError",
         "TopicNotLoadedError",
     ),
+    "ottla.client.group": ("RebalanceListener",),
+    "ottla.client.group_offsets": ("OffsetAndMetadata",),
     "ottla.client.offset_lookup": ("EARLIEST", "LATEST", "MAX_TIMESTAMP", "OffsetFound"),
     "ottla.client.producer": ("Producer",),
     "ottla.model.ids": ("TopicPartition",),
@@ -123,6 +129,9 @@ __all__ = [
     "CreatedTopic",
     "DeliveryTimeoutError",
     "DeserializationError",
+    "GroupDescription",
+    "GroupListing",
+    "GroupMemberDescription",
     "HostedPartition",
     "LogDirectory",
     "LogTruncatedError",
@@ -130,6 +139,7 @@ __all__ = [
     "NewTopic",
     "NoBrokersAvailableError",
     "NoOffsetError",
+    "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "OffsetFound",
     "PartialFailureError",
@@ -138,6 +148,7 @@ __all__ = [
     "Producer",
     "QuorumDescription",
     "QuorumNode",
+    "RebalanceListener",
     "RecordHandle",
     "RecordMetadata",
     "TopicDescription",

@@ -24,7 +24,8 @@ from typing import Self, Unpack
 
 import grpc
 
-from ottla.client import admin_cluster, admin_convert
+from ottla.client import admin_cluster, admin_convert, admin_groups
+from ottla.client.admin_groups import GroupDescription, GroupListing
 from ottla.client.admin_session import AdminSession, Answers
 from ottla.client.admin_values import (
     BrokerDescription,
@@ -42,6 +43,7 @@ from ottla.client.admin_values import (
 )
 from ottla.client.connections import BrokerConnection
 from ottla.client.errors import ClientClosedError
+from ottla.client.group_offsets import OffsetAndMetadata
 from ottla.client.offset_lookup import OffsetFound, OffsetLookup
 from ottla.client.rpc import call, error_from_message
 from ottla.client.settings import ConnectionOptions, ConnectionSettings, read_settings
@@ -390,6 +392,47 @@ class Admin:
         """
         wanted = None if partitions is None else list(partitions)
         return await admin_cluster.elect_leaders(self._usable(), wanted, unclean=unclean)
+
+    async def list_groups(
+        self, *, states: Iterable[str] = (), types: Iterable[str] = ()
+    ) -> list[GroupListing]:
+        """Return the groups of the whole cluster, sorted, or those in some states or of some types.
+
+        States are Kafka's (``Stable``, ``Empty``...), types are ``classic`` and ``consumer``.
+        """
+        return await admin_groups.list_groups(self._usable(), states, types)
+
+    async def describe_group(self, group_id: str) -> GroupDescription:
+        """Return a group with its members; raises GroupIdNotFoundError."""
+        return await admin_groups.describe_group(self._usable(), group_id)
+
+    async def delete_group(self, group_id: str) -> None:
+        """Forget a group and its offsets. Errors: GroupIdNotFoundError, NonEmptyGroupError."""
+        await admin_groups.delete_group(self._usable(), group_id)
+
+    async def group_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """Return what a group has committed: for all its partitions, or for those named."""
+        return await admin_groups.group_offsets(self._usable(), group_id, partitions)
+
+    async def alter_group_offsets(
+        self, group_id: str, offsets: Mapping[TopicPartition, int | OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets for a group that has no members, so that it goes on there.
+
+        Raises UnknownMemberIdError while it has some.
+        """
+        await admin_groups.alter_group_offsets(self._usable(), group_id, offsets)
+
+    async def delete_group_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition]
+    ) -> None:
+        """Forget what a group has committed.
+
+        Errors: GroupIdNotFoundError, GroupSubscribedToTopicError.
+        """
+        await admin_groups.delete_group_offsets(self._usable(), group_id, partitions)
 
     async def delete_records(
         self, before_offsets: Mapping[TopicPartition, int]

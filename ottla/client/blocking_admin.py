@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Unpack
 
 from ottla.client.admin import Admin as AsyncioAdmin
+from ottla.client.admin_groups import GroupDescription, GroupListing
 from ottla.client.admin_values import (
     BrokerDescription,
     ClusterDescription,
@@ -20,6 +21,7 @@ from ottla.client.admin_values import (
     TopicDescription,
 )
 from ottla.client.blocking_client import BlockingClient
+from ottla.client.group_offsets import OffsetAndMetadata
 from ottla.client.offset_lookup import OffsetFound
 from ottla.client.settings import ConnectionOptions
 from ottla.model.ids import TopicPartition
@@ -143,3 +145,33 @@ class Admin(BlockingClient):
     ) -> dict[TopicPartition, int]:
         """Delete the records below an offset (-1: all committed ones); return the new starts."""
         return self._call(self._admin.delete_records, before_offsets)
+
+    def list_groups(
+        self, *, states: Iterable[str] = (), types: Iterable[str] = ()
+    ) -> list[GroupListing]:
+        """Return the groups of the whole cluster, or those in some states or of some types."""
+        return self._call(self._admin.list_groups, states=states, types=types)
+
+    def describe_group(self, group_id: str) -> GroupDescription:
+        """Return a group with its members."""
+        return self._call(self._admin.describe_group, group_id)
+
+    def delete_group(self, group_id: str) -> None:
+        """Forget a group and its offsets."""
+        self._call(self._admin.delete_group, group_id)
+
+    def group_offsets(
+        self, group_id: str, partitions: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """Return what a group has committed: for all its partitions, or for those named."""
+        return self._call(self._admin.group_offsets, group_id, partitions)
+
+    def alter_group_offsets(
+        self, group_id: str, offsets: Mapping[TopicPartition, int | OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets for a group that has no members, so that it goes on there."""
+        self._call(self._admin.alter_group_offsets, group_id, offsets)
+
+    def delete_group_offsets(self, group_id: str, partitions: Iterable[TopicPartition]) -> None:
+        """Forget what a group has committed."""
+        self._call(self._admin.delete_group_offsets, group_id, partitions)

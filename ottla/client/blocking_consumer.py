@@ -7,17 +7,38 @@ behave as if they came one by one.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Unpack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Unpack
 
 from ottla.client.blocking_client import BlockingClient
 from ottla.client.consumer import Consumer as AsyncioConsumer
 from ottla.client.consumer_record import ConsumerRecord, OffsetAndTimestamp
+from ottla.client.group_offsets import OffsetAndMetadata
+from ottla.client.handed_over import HandedToThread
 from ottla.client.settings import ConsumerOptions
 from ottla.model.ids import TopicPartition
 
 _FOR_EVER_MS = 86_400_000
+
+
+class RebalanceListener(Protocol):
+    """Told when partitions come and go; see :class:`ottla.client.RebalanceListener`.
+
+    Called in a thread of its own, while the application's waits for records or works on some.
+    """
+
+    def on_partitions_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Reading of these begins."""
+
+    def on_partitions_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        """These go to others."""
+
+    def on_partitions_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """These are others' already."""
 
 
 class Consumer(BlockingClient):
@@ -41,19 +62,45 @@ class Consumer(BlockingClient):
         super().__init__(start=self._consumer.start, stop=self._consumer.stop)
         self._waiting: dict[TopicPartition, deque[ConsumerRecord]] = {}
         """Handed over, but not handed out."""
+        self._in_hand: dict[TopicPartition, int] = {}
+        """Handed out last, by first offset."""
+        self._lock = threading.Lock()
+        """Of both: the group takes partitions away on the event loop's thread."""
         self._paused: set[TopicPartition] = set()
+        self._consumer.handed_over = HandedToThread(self._unsettled, self._drop)
+
+    def stop(self) -> None:
+        """Disconnect; a member leaves its group. See :meth:`ottla.client.Consumer.stop`."""
+        with self._lock:
+            self._in_hand = {}
+        super().stop()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Whatever the application was doing when it failed, it was not done with it.
+        if error is None:
+            self.stop()
+        else:
+            super().stop()
 
     # --- Reading ------------------------------------------------------------------------------
 
     def getone(self) -> ConsumerRecord:
         """Return the next record, waiting for it as long as it takes; raises as getmany."""
         while True:
-            for partition, records in self._waiting.items():
-                if partition not in self._paused:
-                    record = records.popleft()
-                    if not records:
-                        del self._waiting[partition]
-                    return record
+            with self._lock:
+                self._in_hand = {}
+                for partition, records in self._waiting.items():
+                    if partition not in self._paused:
+                        record = records.popleft()
+                        if not records:
+                            del self._waiting[partition]
+                        self._in_hand = {partition: record.offset}
+                        return record
             self._call(self._fetch, timeout_ms=_FOR_EVER_MS, max_records=None)
 
     def getmany(
@@ -87,10 +134,17 @@ class Consumer(BlockingClient):
     async def _fetch(self, *, timeout_ms: float, max_records: int | None) -> None:
         """Hand records over; if whoever asked was interrupted, they wait for the next call."""
         fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        for partition, records in fetched.items():
-            self._waiting.setdefault(partition, deque()).extend(records)
+        with self._lock:
+            for partition, records in fetched.items():
+                self._waiting.setdefault(partition, deque()).extend(records)
 
     def _take_waiting(self, max_records: int | None) -> dict[TopicPartition, list[ConsumerRecord]]:
+        with self._lock:
+            taken = self._take_some(max_records)
+            self._in_hand = {partition: records[0].offset for partition, records in taken.items()}
+        return taken
+
+    def _take_some(self, max_records: int | None) -> dict[TopicPartition, list[ConsumerRecord]]:
         taken: dict[TopicPartition, list[ConsumerRecord]] = {}
         left = max_records
         for partition in [each for each in self._waiting if each not in self._paused]:
@@ -103,6 +157,64 @@ class Consumer(BlockingClient):
             if not waiting:
                 del self._waiting[partition]
         return taken
+
+    def _unsettled(self) -> dict[TopicPartition, int]:
+        """Return where the application is, in partitions that it has records of."""
+        with self._lock:
+            return {
+                **{partition: records[0].offset for partition, records in self._waiting.items()},
+                **self._in_hand,
+            }
+
+    def _drop(self, partitions: Iterable[TopicPartition]) -> None:
+        with self._lock:
+            for partition in partitions:
+                self._waiting.pop(partition, None)
+
+    # --- In a group ---------------------------------------------------------------------------
+
+    def subscribe(
+        self, *topics: str, pattern: str = "", listener: RebalanceListener | None = None
+    ) -> None:
+        """Read these topics and those that match; see :meth:`ottla.client.Consumer.subscribe`."""
+        told = None if listener is None else _InThread(listener)
+        if self._thread is None and not self._is_stopped:
+            self._consumer.subscribe(*topics, pattern=pattern, listener=told)
+        else:
+            self._call_nowait(self._consumer.subscribe, *topics, pattern=pattern, listener=told)
+
+    def commit(
+        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
+    ) -> None:
+        """Commit for the group: by default, that everything handed out so far is processed.
+
+        Raises as :meth:`ottla.client.Consumer.commit`.
+        """
+        self._call(self._commit, offsets)
+
+    async def _commit(
+        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None
+    ) -> None:
+        if offsets is None:
+            with self._lock:
+                ahead = {each: records[0].offset for each, records in self._waiting.items()}
+            if ahead:
+                offsets = {**self._consumer.positions(), **ahead}
+        await self._consumer.commit(offsets)
+
+    def committed(
+        self, partitions: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """Return what the group has committed; of all its partitions if none are named."""
+        return self._call(self._consumer.committed, partitions)
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Return how many offsets each assigned partition is behind what is committed to it."""
+        lag = self._call(self._consumer.lag)
+        with self._lock:
+            for partition in lag.keys() & self._waiting.keys():
+                lag[partition] += len(self._waiting[partition])
+        return lag
 
     # --- Where to read ------------------------------------------------------------------------
 
@@ -137,6 +249,15 @@ class Consumer(BlockingClient):
         """Return the offset of the next record to be handed out, waiting until it is known."""
         waiting = self._waiting.get(TopicPartition(*partition))
         return waiting[0].offset if waiting else self._call(self._consumer.position, partition)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of every assigned partition whose position is known."""
+        positions = self._call_nowait(self._consumer.positions)
+        with self._lock:
+            return {
+                **positions,
+                **{each: records[0].offset for each, records in self._waiting.items()},
+            }
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Hand out nothing of these partitions until :meth:`resume`; positions stay."""
@@ -179,3 +300,19 @@ class Consumer(BlockingClient):
     def partitions_for_topic(self, topic: str) -> set[int]:
         """Return the numbers of a topic's partitions."""
         return self._call(self._consumer.partitions_for_topic, topic)
+
+
+class _InThread:
+    """A listener whose methods block, for an event loop that must not."""
+
+    def __init__(self, listener: RebalanceListener) -> None:
+        self._listener = listener
+
+    async def on_partitions_assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        await asyncio.to_thread(self._listener.on_partitions_assigned, partitions)
+
+    async def on_partitions_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        await asyncio.to_thread(self._listener.on_partitions_revoked, partitions)
+
+    async def on_partitions_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        await asyncio.to_thread(self._listener.on_partitions_lost, partitions)

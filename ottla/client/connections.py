@@ -21,6 +21,7 @@ from ottla.model.limits import KIB, REQUEST_BYTES_MAX
 from ottla.security.tls import channel_credentials
 from ottla.v1.cluster_pb2_grpc import ClusterStub
 from ottla.v1.configs_pb2_grpc import ConfigsStub
+from ottla.v1.groups_pb2_grpc import GroupsStub
 from ottla.v1.log_pb2_grpc import LogStub
 from ottla.v1.topics_pb2_grpc import TopicsStub
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     # These exist for type checkers only; at run time a stub is the same for both.
     from ottla.v1.cluster_pb2_grpc import ClusterAsyncStub
     from ottla.v1.configs_pb2_grpc import ConfigsAsyncStub
+    from ottla.v1.groups_pb2_grpc import GroupsAsyncStub
     from ottla.v1.log_pb2_grpc import LogAsyncStub
     from ottla.v1.topics_pb2_grpc import TopicsAsyncStub
 
@@ -56,6 +58,7 @@ class BrokerConnection:
     topics: TopicsAsyncStub
     configs: ConfigsAsyncStub
     cluster: ClusterAsyncStub
+    groups: GroupsAsyncStub
 
 
 class Connections:
@@ -108,6 +111,7 @@ class Connections:
             topics=TopicsStub(channel),
             configs=ConfigsStub(channel),
             cluster=ClusterStub(channel),
+            groups=GroupsStub(channel),
         )
 
 

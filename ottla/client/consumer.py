@@ -6,8 +6,9 @@
 
 Records of one partition come in order, each once, without gaps, from wherever reading began:
 through lost connections, broker restarts and changes of leader. Only committed records are seen.
-Where reading begins is ``auto_offset_reset``, or :meth:`Consumer.seek`; positions are not kept
-anywhere beyond the consumer's life. Consumer groups, which do that, are not there yet.
+Where reading begins is ``auto_offset_reset``, or :meth:`Consumer.seek`. With ``group_id``,
+consumers share the partitions among them, and go on where the group has committed; see
+:mod:`ottla.client.group`.
 
 Records are fetched ahead, up to ``prefetch_bytes``; see :mod:`ottla.client.fetcher`.
 """
@@ -20,12 +21,21 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
-from ottla.client.connections import Connections
 from ottla.client.consumer_record import ConsumerRecord, OffsetAndTimestamp
+from ottla.client.consumer_session import ConsumerSession
 from ottla.client.errors import ClientClosedError
 from ottla.client.fetcher import Fetcher
-from ottla.client.metadata import MetadataCache
-from ottla.client.offset_lookup import EARLIEST, LATEST, OffsetLookup
+from ottla.client.group import RebalanceListener
+from ottla.client.group_member import Subscription
+from ottla.client.group_offsets import (
+    Committer,
+    OffsetAndMetadata,
+    commit_offsets,
+    committed_offsets,
+    offsets_to_commit,
+)
+from ottla.client.handed_over import HandedOver
+from ottla.client.offset_lookup import EARLIEST, LATEST
 from ottla.client.partition_reader import PartitionReader
 from ottla.client.settings import ConsumerOptions, ConsumerSettings, read_settings
 from ottla.model.errors import (
@@ -64,7 +74,11 @@ class Consumer:
         for topic in topics:
             check_topic_name(topic)
         self._topics = tuple(dict.fromkeys(topics))
-        self._session: _Session | None = None
+        self._pattern = ""
+        self._listener: RebalanceListener | None = None
+        self.handed_over = HandedOver()
+        """What the application has. The blocking consumer puts its own here."""
+        self._session: ConsumerSession | None = None
         self._is_stopped = False
 
     async def start(self) -> None:
@@ -86,20 +100,31 @@ class Consumer:
             return
         if self._is_stopped:
             raise ClientClosedError("the consumer was stopped; make a new one")
-        session = _Session(self._settings, self._topics)
+        session = ConsumerSession(self._settings, self.handed_over)
         try:
-            await session.start()
+            if self._settings.group_id is None:
+                await session.start(self._topics)
+            else:
+                subscription = Subscription(self._topics, self._pattern)
+                await session.start_in_group(subscription, self._listener)
         except BaseException:
-            await session.stop()
+            await session.stop(is_settled=False)
             raise
         self._session = session
 
     async def stop(self) -> None:
-        """Disconnect, and forget what was fetched ahead. No error if stopped before."""
+        """Disconnect, and forget what was fetched ahead. No error if stopped before.
+
+        A member of a group leaves it; with ``enable_auto_commit``, all records that were handed
+        out count as processed, and are committed first.
+        """
+        await self._stop(is_settled=True)
+
+    async def _stop(self, *, is_settled: bool) -> None:
         session, self._session = self._session, None
         self._is_stopped = True
         if session is not None:
-            await session.stop()
+            await session.stop(is_settled=is_settled)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -111,7 +136,8 @@ class Consumer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
+        # Whatever the application was doing when it failed, it was not done with it.
+        await self._stop(is_settled=error is None)
 
     # --- Reading ------------------------------------------------------------------------------
 
@@ -121,10 +147,12 @@ class Consumer:
         Raises what :meth:`getmany` raises.
         """
         fetcher = self._usable()
+        self.handed_over.asked()
         while True:
             fetcher.raise_errors()
             record = fetcher.take_one()
             if record is not None:
+                self.handed_over.one(record)
                 return record
             fetcher.raise_errors()
             await fetcher.wait_for_news()
@@ -154,16 +182,20 @@ class Consumer:
         if records_max < 1:
             raise InvalidRequestError(f"max_records is {max_records}; it takes 1 or more")
         deadline_ms = _now_ms() + timeout_ms
+        self.handed_over.asked()
         while True:
             fetcher.raise_errors()
             taken = fetcher.take(records_max)
             if taken:
+                self.handed_over.many(taken)
                 return taken
             fetcher.raise_errors()
             if _now_ms() >= deadline_ms:
                 # Who polls without patience must let the fetching go on all the same.
                 await asyncio.sleep(0)
-                return fetcher.take(records_max)
+                taken = fetcher.take(records_max)
+                self.handed_over.many(taken)
+                return taken
             try:
                 async with asyncio.timeout((deadline_ms - _now_ms()) / 1000):
                     await fetcher.wait_for_news()
@@ -176,7 +208,8 @@ class Consumer:
     async def __anext__(self) -> ConsumerRecord:
         """Return the next record; the iteration ends when the consumer is stopped."""
         session = self._session
-        if session is not None:
+        # A member of a group also has to say that it is back, which getone does.
+        if session is not None and session.group is None:
             record = session.fetcher.take_one()
             if record is not None:
                 return record
@@ -202,6 +235,90 @@ class Consumer:
             for records in taken.values():
                 yield records
 
+    # --- In a group ---------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        *topics: str,
+        pattern: str = "",
+        listener: RebalanceListener | None = None,
+    ) -> None:
+        """Read these topics, and those whose whole name matches ``pattern`` (RE2 syntax).
+
+        What was subscribed to before is not any more. May be called before the start, or while the
+        consumer runs; then partitions come and go as the group rebalances.
+
+        Raises:
+            InvalidRequestError: the consumer has no ``group_id``, or nothing is named.
+            InvalidTopicError: a topic cannot have that name.
+            ClientClosedError: the consumer was stopped.
+        """
+        if self._settings.group_id is None:
+            raise InvalidRequestError(
+                "only a member of a group can subscribe; give the consumer a group_id, or name "
+                "the topics when it is made"
+            )
+        if not topics and not pattern:
+            raise InvalidRequestError("name a topic or a pattern to subscribe to")
+        for topic in topics:
+            check_topic_name(topic)
+        self._topics, self._pattern = tuple(dict.fromkeys(topics)), pattern
+        self._listener = listener
+        if self._session is not None or self._is_stopped:
+            self._usable()
+            assert self._session is not None
+            self._session.subscribe(Subscription(self._topics, pattern), listener)
+
+    async def commit(
+        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None = None
+    ) -> None:
+        """Commit for the group: by default, that everything handed out so far is processed.
+
+        An offset that is given is that of the *next* record to read. When this returns, it is
+        replicated.
+
+        Raises:
+            InvalidRequestError: the consumer has no ``group_id``, or an offset is negative.
+            UnknownMemberIdError, FencedMemberEpochError: the group went on without this member;
+                others read its partitions and will see these records again.
+            RequestTimedOutError, CoordinatorNotAvailableError: the coordinator could not be asked,
+                or not in time; it may be committed.
+        """
+        self._usable()
+        session = self._session
+        assert session is not None
+        coordinator = session.coordinator_for("commit")
+        given = None if offsets is None else offsets_to_commit(offsets)
+        if session.group is not None:
+            await session.group.commit(given)
+            return
+        if given is None:
+            given = offsets_to_commit(self.positions())
+        await commit_offsets(coordinator, given, Committer())
+
+    async def committed(
+        self, partitions: Iterable[TopicPartition] | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """Return what the group has committed; of all its partitions if none are named.
+
+        ``None`` for a partition that nothing was committed for. Raises as :meth:`commit`.
+        """
+        self._usable()
+        assert self._session is not None
+        coordinator = self._session.coordinator_for("ask what is committed")
+        wanted = None if partitions is None else [TopicPartition(*each) for each in partitions]
+        return await committed_offsets(coordinator, wanted)
+
+    async def lag(self) -> dict[TopicPartition, int]:
+        """Return how many offsets each assigned partition is behind what is committed to it.
+
+        Counted from where the application is, which may be beyond what the group has committed.
+        Raises as :meth:`end_offsets`.
+        """
+        positions = self.positions()
+        ends = await self.end_offsets(positions)
+        return {each: max(0, ends[each] - position) for each, position in positions.items()}
+
     # --- Where to read ------------------------------------------------------------------------
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
@@ -214,10 +331,10 @@ class Consumer:
         """
         fetcher = self._usable()
         wanted = [TopicPartition(*partition) for partition in partitions]
-        if self._topics:
+        if self._topics or self._pattern:
             raise InvalidRequestError(
-                f"this consumer reads all of {', '.join(self._topics)}; make one without topics "
-                "to assign partitions"
+                f"this consumer reads {', '.join(self._topics) or self._pattern}; make one without "
+                "topics to assign partitions"
             )
         for partition in wanted:
             check_topic_name(partition.topic)
@@ -249,6 +366,14 @@ class Consumer:
                 "seek_to_beginning and seek_to_end)"
             )
         self._usable().seek(reader, offset)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset of every assigned partition whose position is known."""
+        return {
+            partition: reader.position
+            for partition, reader in self._usable().readers.items()
+            if reader.position is not None
+        }
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Read on at the first record; of all assigned partitions if none are named.
@@ -411,52 +536,6 @@ class Consumer:
         assert self._session is not None
         found = await self._session.lookup.find(questions)
         return {partition: answer.offset for partition, answer in found.items()}
-
-
-class _Session:
-    """What a consumer has between start and stop."""
-
-    def __init__(self, settings: ConsumerSettings, topics: tuple[str, ...]) -> None:
-        self._settings = settings
-        self._topics = topics
-        self._is_started = False
-        self._connections = Connections(settings)
-        self.metadata = MetadataCache(
-            self._connections,
-            settings,
-            create_topics=settings.allow_auto_create_topics,
-            on_update=self._metadata_updated,
-        )
-        self.lookup = OffsetLookup(self._connections, self.metadata, settings)
-        self.fetcher = Fetcher(self._connections, self.metadata, settings, self.lookup)
-
-    async def start(self) -> None:
-        await self.metadata.connect()
-        for topic in self._topics:
-            await self.metadata.topic(topic, timeout_ms=self._settings.request_timeout_ms)
-        self._add_partitions(begin=None)
-        self._is_started = True
-        self.fetcher.spawn(self.metadata.run(), name="ottla-consumer-metadata")
-        self.fetcher.start()
-
-    async def stop(self) -> None:
-        self.fetcher.fail(ClientClosedError("the consumer was stopped"))
-        await self.fetcher.stop()
-        await self._connections.close()
-
-    def _metadata_updated(self) -> None:
-        if self._is_started:
-            # Whatever is in a partition that is new was sent after we began to read its topic.
-            self._add_partitions(begin=EARLIEST)
-            self.fetcher.metadata_updated()
-
-    def _add_partitions(self, *, begin: int | None) -> None:
-        for topic in self._topics:
-            leaders = self.metadata.picture.topics.get(topic)
-            for number in range(0 if leaders is None else len(leaders.partitions)):
-                partition = TopicPartition(topic, number)
-                if partition not in self.fetcher.readers:
-                    self.fetcher.add(partition, begin=begin)
 
 
 _A_WHILE_MS = 60_000

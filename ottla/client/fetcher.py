@@ -122,11 +122,12 @@ class Fetcher:
         """Begin to look up positions and to fetch."""
         self.spawn(self.positions.run(), name="ottla-consumer-positions")
 
-    def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object], *, name: str) -> asyncio.Task[object]:
         """Run ``work`` as a task whose crash is the consumer's."""
         task = self._loop.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        return task
 
     async def stop(self) -> None:
         """End all tasks."""

@@ -94,6 +94,11 @@ class ConsumerOptions(ConnectionOptions, total=False):
     """Keyword arguments of a consumer; :class:`ConsumerSettings` documents them."""
 
     group_id: str | None
+    group_instance_id: str | None
+    group_assignor: Literal["uniform", "range"] | None
+    enable_auto_commit: bool
+    auto_commit_interval_ms: int
+    max_poll_interval_ms: int
     auto_offset_reset: Literal["latest", "earliest", "none"]
     fetch_min_bytes: int
     fetch_max_bytes: int
@@ -278,7 +283,26 @@ class ConsumerSettings(ConnectionSettings):
     """How records are fetched."""
 
     group_id: str | None = None
-    """Consumer groups are not available yet: only ``None`` is accepted."""
+    """Share the work with all consumers of this name: each partition is read by one of them, and
+    goes on where the group has committed. ``None``: read everything, commit nothing."""
+
+    group_instance_id: str | None = None
+    """Makes the consumer a static member: if it comes back under this name within the session, it
+    reads what it read before, and nobody else was disturbed."""
+
+    group_assignor: Literal["uniform", "range"] | None = None
+    """How the coordinator shares partitions out; ``None``: as it sees fit, which is ``uniform``."""
+
+    enable_auto_commit: bool = True
+    """Commit by itself what the application is done with: it is done with a record when it comes
+    back for the next. ``False``: only :meth:`~ottla.client.Consumer.commit` commits."""
+
+    auto_commit_interval_ms: int = 5_000
+    """Between two such commits. Partitions that are given up are committed in any case."""
+
+    max_poll_interval_ms: int = 300_000
+    """An application that has records and does not come back for so long is taken for dead, and
+    others read its partitions; also how long it may take to give partitions up."""
 
     auto_offset_reset: Literal["latest", "earliest", "none"] = "latest"
     """Where to begin without a position, and where to go on when the position no longer exists:
@@ -325,11 +349,13 @@ class ConsumerSettings(ConnectionSettings):
     def validate(self) -> None:
         """Raise :exc:`InvalidConfigError` on the first value that makes no sense."""
         ConnectionSettings.validate(self)
-        if self.group_id is not None:
-            raise InvalidConfigError(
-                f"group_id is {self.group_id!r}, but consumer groups are not available yet; leave "
-                "it out, and name topics or assign partitions"
-            )
+        if self.group_id is not None and not self.group_id:
+            raise InvalidConfigError("group_id is empty; give the group a name, or leave it out")
+        if self.group_instance_id is not None and not self.group_instance_id:
+            raise InvalidConfigError("group_instance_id is empty; give a name, or leave it out")
+        _check_member("group_assignor", self.group_assignor, (None, "uniform", "range"))
+        _check_range("auto_commit_interval_ms", self.auto_commit_interval_ms, 1, DAY_MS)
+        _check_range("max_poll_interval_ms", self.max_poll_interval_ms, 1, DAY_MS)
         _check_member("auto_offset_reset", self.auto_offset_reset, ("latest", "earliest", "none"))
         _check_range("fetch_min_bytes", self.fetch_min_bytes, 1, FETCH_RESPONSE_BYTES_MAX)
         _check_range("fetch_max_wait_ms", self.fetch_max_wait_ms, 0, FETCH_WAIT_MAX_MS)

@@ -23,11 +23,20 @@ from ottla.cluster.services import (
     TopicsService,
     TopicToCreate,
 )
-from ottla.cluster.topics import check_topic_count
-from ottla.model.errors import OttlaError, RequestTimedOutError, TopicAlreadyExistsError
+from ottla.cluster.topics import check_topic_count, why_unknown
+from ottla.model.errors import (
+    InvalidRequestError,
+    OttlaError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+)
 from ottla.model.ids import NO_BROKER, BrokerId, TopicPartition
-from ottla.model.image import ClusterImage
-from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS
+from ottla.model.image import ClusterImage, TopicImage
+from ottla.model.limits import (
+    AUTO_CREATION_WAIT_MAX_MS,
+    METADATA_TOPICS_MAX,
+    TOPICS_PER_REQUEST_MAX,
+)
 from ottla.model.topic_names import INTERNAL_TOPICS
 
 
@@ -70,6 +79,24 @@ class BrokerClusterService:
             for name, result in self._topics.describe_topics(names, include_internal=False)
         ]
 
+    async def find_topics(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicImage]]]:
+        if len(names) > METADATA_TOPICS_MAX:
+            raise InvalidRequestError(
+                f"the request names {len(names)} topics; name at most {METADATA_TOPICS_MAX}, or "
+                "ask for all of them"
+            )
+        failed: dict[str, OttlaError] = {}
+        if allow_auto_creation and self._auto_create_topics:
+            failed = await self._create_missing(names)
+        image = self.image
+        return [
+            # A topic that exists is an answer, even if it was not usable in time.
+            (name, image.topics.get(name) or failed.get(name) or why_unknown(name))
+            for name in names
+        ]
+
     def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
         check_topic_count(len(names))
         return self._watches.watch(names)
@@ -97,14 +124,14 @@ class BrokerClusterService:
             name
             for name in dict.fromkeys(names)
             if name not in self.image.topics and name not in INTERNAL_TOPICS
-        ]
+        ][:TOPICS_PER_REQUEST_MAX]
         if not missing:
             return {}
         try:
             results = await self._topics.create_topics(
                 [TopicToCreate(name) for name in missing],
                 validate_only=False,
-                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+                timeout_ms=AUTO_CREATION_WAIT_MAX_MS,
             )
         except OttlaError as error:
             return dict.fromkeys(missing, error)
@@ -124,6 +151,6 @@ class BrokerClusterService:
         with suppress(RequestTimedOutError):
             await self._metadata.wait_for(
                 lambda image: all(name in image.topics for name in names),
-                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+                timeout_ms=AUTO_CREATION_WAIT_MAX_MS,
                 what="the creation of topics",
             )

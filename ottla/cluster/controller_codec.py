@@ -52,6 +52,7 @@ from ottla.model.ids import (
     TopicId,
     TopicPartition,
 )
+from ottla.model.image import BrokerListener
 from ottla.v1.controller_pb2 import ControllerRequest
 
 _BrokerLife = FenceBroker | UnfenceBroker | BeginShutdown | AllocateProducerIds
@@ -266,6 +267,16 @@ def _register_broker(request: RegisterBroker) -> ControllerRequest.RegisterBroke
         clean_shutdown=request.clean_shutdown,
         directory_id=request.directory_id,
         voter=request.voter,
+        listeners=(
+            ControllerRequest.RegisterBroker.Listener(
+                name=listener.name,
+                host=listener.host,
+                port=listener.port,
+                security_protocol=listener.security_protocol,
+                any_address=listener.any_address,
+            )
+            for listener in request.listeners
+        ),
     )
 
 
@@ -281,6 +292,16 @@ def _to_register_broker(message: ControllerRequest) -> RegisterBroker:
         clean_shutdown=asked.clean_shutdown,
         directory_id=asked.directory_id,
         voter=asked.voter,
+        listeners=tuple(
+            BrokerListener(
+                name=listener.name,
+                host=listener.host,
+                port=listener.port,
+                security_protocol=listener.security_protocol,
+                any_address=listener.any_address,
+            )
+            for listener in asked.listeners
+        ),
     )
 
 

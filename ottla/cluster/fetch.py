@@ -9,6 +9,7 @@ more, and when the broker stops.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -22,6 +23,7 @@ from ottla.cluster.reading import ConsumerReader, ReadablePartitions, ReadLimits
 from ottla.cluster.services import FetchFailed, PartitionFetched, PartitionToFetch
 from ottla.model.errors import OttlaError, ThrottlingQuotaExceededError
 from ottla.model.ids import TopicPartition
+from ottla.model.limits import FETCH_RESPONSE_BYTES_MAX, FETCH_TURN_BYTES
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import Buffer
 from ottla.runtime.purgatory import Purgatory
@@ -56,6 +58,7 @@ class BrokerFetchService:
         max_wait_ms: int,
         min_bytes: int,
         max_bytes: int,
+        response_bytes_max: int = FETCH_RESPONSE_BYTES_MAX,
         waited: Callable[[float], None] = lambda _seconds: None,
     ) -> list[PartitionFetched | FetchFailed]:
         """Read once; see :class:`ottla.cluster.services.FetchService`.
@@ -66,7 +69,10 @@ class BrokerFetchService:
         """
         check_partitions([asked.topic_partition for asked in partitions])
         limits = FetchLimits.checked(
-            max_wait_ms=max_wait_ms, min_bytes=min_bytes, max_bytes=max_bytes
+            max_wait_ms=max_wait_ms,
+            min_bytes=min_bytes,
+            max_bytes=max_bytes,
+            response_bytes_max=response_bytes_max,
         )
         poll = _LongPoll(self._reader, partitions, limits)
         deadline_ms = self._clock.now_ms() + max_wait_ms
@@ -115,6 +121,18 @@ class _Part:
         self.is_full = False
         """Whether the next batch does not fit."""
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether the reader should hear of this partition now, however little there is."""
+        latest = self.latest
+        return self.error is not None or (
+            latest is not None
+            and (
+                latest.diverging is not None
+                or (self.asked.goes_to_preferred and latest.preferred_read_replica is not None)
+            )
+        )
+
     def take(self, read: PartitionFetched, *, room_bytes: int) -> None:
         """Add what was read with so much room."""
         self.latest = read
@@ -125,7 +143,8 @@ class _Part:
             self.is_full = self.room_bytes <= 0
         else:
             # More is committed, and yet nothing came: it is larger than the room there was.
-            self.is_full = room_bytes <= 0 or read.high_watermark > self.next_offset
+            end = read.last_stable_offset if self.asked.read_committed else read.high_watermark
+            self.is_full = room_bytes <= 0 or end > self.next_offset
 
     def result(self) -> PartitionFetched | FetchFailed:
         if self.error is not None:
@@ -142,6 +161,7 @@ class _Part:
             latest.log_start_offset,
             latest.timestamp_type,
             latest.preferred_read_replica,
+            latest.diverging,
         )
 
 
@@ -161,8 +181,8 @@ class _LongPoll:
         """Whether it is time to answer, whatever may come."""
         return (
             self._size_bytes >= self._limits.min_bytes
-            or all(part.is_full or part.error is not None for part in self._parts)
-            or any(part.error is not None for part in self._parts)
+            or any(part.is_decided for part in self._parts)
+            or all(part.is_full for part in self._parts)
         )
 
     def can_read_on(self) -> bool:
@@ -179,13 +199,17 @@ class _LongPoll:
 
     async def read(self) -> None:
         """Read what there is, in the order of the request, until there is no room."""
+        turn_began_at = self._size_bytes
         for part in self._open():
             # The first time each is read, even without room: its high watermark is asked for.
             if part.latest is None or self._is_behind(part):
                 await self._read(part)
+            if self._size_bytes - turn_began_at >= FETCH_TURN_BYTES:
+                turn_began_at = self._size_bytes
+                await asyncio.sleep(0)
 
     def _open(self) -> list[_Part]:
-        return [part for part in self._parts if part.error is None and not part.is_full]
+        return [part for part in self._parts if not (part.is_decided or part.is_full)]
 
     def _is_behind(self, part: _Part) -> bool:
         try:

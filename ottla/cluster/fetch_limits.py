@@ -26,7 +26,14 @@ class FetchLimits:
     max_bytes: int
 
     @classmethod
-    def checked(cls, *, max_wait_ms: int, min_bytes: int, max_bytes: int) -> Self:
+    def checked(
+        cls,
+        *,
+        max_wait_ms: int,
+        min_bytes: int,
+        max_bytes: int,
+        response_bytes_max: int = FETCH_RESPONSE_BYTES_MAX,
+    ) -> Self:
         """Take the numbers of a request; :exc:`InvalidRequestError` if one is out of range."""
         if not 0 <= max_wait_ms <= FETCH_WAIT_MAX_MS:
             raise InvalidRequestError(f"max_wait_ms is {max_wait_ms}; use 0 to {FETCH_WAIT_MAX_MS}")
@@ -34,10 +41,10 @@ class FetchLimits:
             raise InvalidRequestError(
                 f"min_bytes is {min_bytes}; use 0 (which means {_MIN_BYTES_DEFAULT}) or more"
             )
-        if not 0 <= max_bytes <= FETCH_RESPONSE_BYTES_MAX:
+        if not 0 <= max_bytes <= response_bytes_max:
             raise InvalidRequestError(
                 f"max_bytes is {max_bytes}; use 0 (which means {FETCH_RESPONSE_BYTES_DEFAULT}) to "
-                f"{FETCH_RESPONSE_BYTES_MAX}"
+                f"{response_bytes_max}"
             )
         max_bytes = max_bytes or FETCH_RESPONSE_BYTES_DEFAULT
         return cls(

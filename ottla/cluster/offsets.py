@@ -19,13 +19,22 @@ from typing import Final
 
 from ottla.cluster.partition import Partition
 from ottla.cluster.produce import LedPartitions, check_partitions
-from ottla.cluster.services import OffsetFound, OffsetToFind, Result, SpecialPosition
+from ottla.cluster.services import (
+    EpochToFind,
+    OffsetFound,
+    OffsetToFind,
+    Result,
+    SpecialPosition,
+)
 from ottla.model.errors import (
     OffsetOutOfRangeError,
     OttlaError,
+    PolicyViolationError,
     UnsupportedVersionError,
 )
 from ottla.model.ids import NO_OFFSET, NO_TIMESTAMP_MS, LeaderEpoch, Offset, TopicPartition
+from ottla.model.topic_names import INTERNAL_TOPICS
+from ottla.storage.leader_epochs import EpochEnd
 from ottla.storage.removal import RemovedSegments
 from ottla.storage.time_lookup import FoundRecord
 
@@ -63,18 +72,24 @@ class BrokerOffsetsService:
         check_partitions([topic_partition for topic_partition, _ in before])
         return [self._delete(topic_partition, offset) for topic_partition, offset in before]
 
+    def end_offsets_of_epochs(
+        self, queries: Sequence[EpochToFind]
+    ) -> list[Result[EpochEnd | None]]:
+        check_partitions([query.topic_partition for query in queries])
+        return [self._end_of_epoch(query) for query in queries]
+
     # --- Finding ---
 
     async def _answer(self, query: OffsetToFind) -> Result[OffsetFound]:
         try:
             partition = self._partitions.led(query.topic_partition)
             partition.check_leader_epoch(query.leader_epoch)
-            return await self._find(partition, query.position)
+            return await self._find(partition, query)
         except OttlaError as error:
             return error
 
-    async def _find(self, partition: Partition, position: SpecialPosition | int) -> OffsetFound:
-        log = partition.log
+    async def _find(self, partition: Partition, query: OffsetToFind) -> OffsetFound:
+        log, position = partition.log, query.position
         current_epoch = partition.leader.leader_epoch
         if position is SpecialPosition.EARLIEST:
             # Known even to a new leader that does not know yet how much is committed.
@@ -83,6 +98,8 @@ class BrokerOffsetsService:
                 log.log_start_offset, NO_TIMESTAMP_MS, current_epoch if epoch is None else epoch
             )
         end_offset = partition.served_high_watermark
+        if query.read_committed:
+            end_offset = log.last_stable_offset(end_offset)
         if position is SpecialPosition.LATEST:
             return OffsetFound(end_offset, NO_TIMESTAMP_MS, current_epoch)
         if position is SpecialPosition.MAX_TIMESTAMP:
@@ -104,11 +121,37 @@ class BrokerOffsetsService:
             Offset(found.offset), found.timestamp_ms, LeaderEpoch(found.leader_epoch)
         )
 
+    def _end_of_epoch(self, query: EpochToFind) -> Result[EpochEnd | None]:
+        try:
+            partition = self._partitions.led(query.topic_partition)
+            partition.check_leader_epoch(query.leader_epoch)
+        except OttlaError as error:
+            return error
+        log = partition.log
+        epoch, end_offset = query.epoch, log.log_end_offset
+        current_epoch = partition.leader.leader_epoch
+        if not 0 <= epoch <= current_epoch:
+            return None
+        latest = log.leader_epochs.latest
+        if epoch == current_epoch:
+            return EpochEnd(epoch, end_offset)
+        if latest is None or epoch <= latest.epoch:
+            return log.leader_epochs.end_offset_for(epoch, end_offset) or EpochEnd(
+                epoch, end_offset
+            )
+        # Of the epochs since then nothing is in the log, and we have not begun to write: the last
+        # one that did ends where the log does.
+        return EpochEnd(latest.epoch, end_offset)
+
     # --- Deleting ---
 
     def _delete(self, topic_partition: TopicPartition, offset: Offset) -> Result[Offset]:
         try:
             partition = self._partitions.led(topic_partition)
+            if topic_partition.topic in INTERNAL_TOPICS:
+                raise PolicyViolationError(
+                    f"{topic_partition} is the broker's own; it deletes there what it needs no more"
+                )
             high_watermark = partition.served_high_watermark
             if offset == HIGH_WATERMARK:
                 offset = high_watermark

@@ -388,6 +388,11 @@ class Partition:
 
     # --- Appending ---
 
+    def check_can_append(self, acks: int) -> None:
+        """Raise what :meth:`append` would, as far as it does not depend on what is appended."""
+        self.leader.check_can_append(acks)
+        self._context.directory.check_writable()
+
     def append(self, batches: Sequence[RecordBatch], *, acks: int) -> Appended:
         """Append checked batches as the leader; all of them, or none.
 
@@ -397,10 +402,8 @@ class Partition:
             StorageError: the disk failed, now or earlier.
             OttlaError: the log refused them; see :meth:`PartitionLog.append`.
         """
-        leader = self.leader
-        leader.check_can_append(acks)
-        context = self._context
-        context.directory.check_writable()
+        self.check_can_append(acks)
+        leader, context = self.leader, self._context
         try:
             appended = self.log.append(
                 batches, leader_epoch=leader.leader_epoch, now_ms=context.clock.wall_ms()

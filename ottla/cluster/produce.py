@@ -33,6 +33,7 @@ from ottla.model.errors import (
     InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
+    InvalidTransactionStateError,
     NotEnoughReplicasAfterAppendError,
     OttlaError,
     RequestTimedOutError,
@@ -52,6 +53,7 @@ from ottla.record.validation import check_client_batch
 from ottla.replication.leader import ACKS_ALL
 from ottla.runtime.clock import Clock
 from ottla.runtime.purgatory import Outcome, Purgatory
+from ottla.storage.producer_state import ProducerEntry
 
 _ACKS: Final = (ACKS_ALL, 0, 1)
 
@@ -161,6 +163,18 @@ class BrokerProduceService:
                 )
         return pending
 
+    def describe_producers(
+        self, partitions: Sequence[TopicPartition]
+    ) -> list[Result[Sequence[ProducerEntry]]]:
+        check_partitions(partitions)
+        return [self._producers_of(topic_partition) for topic_partition in partitions]
+
+    def _producers_of(self, topic_partition: TopicPartition) -> Result[Sequence[ProducerEntry]]:
+        try:
+            return self._partitions.led(topic_partition).log.producer_states.entries()
+        except OttlaError as error:
+            return error
+
     def _checked_timeout_ms(
         self, partitions: Sequence[PartitionToAppend], acks: int, timeout_ms: int
     ) -> int:
@@ -199,6 +213,8 @@ class BrokerProduceService:
         records = 0
         for batch in batches:
             check_client_batch(batch, settings.rules, now_ms=wall_ms)
+            if batch.header.is_transactional:
+                raise _no_transactions(part.topic_partition, batch)
             records += batch.header.record_count
         appended = partition.append(batches, acks=acks)
         if not appended.duplicate:
@@ -244,6 +260,16 @@ class _Acknowledgement:
             f"the records are in the log of {partition.topic_partition} but were not committed "
             f"within {self._timeout_ms} ms; they may still be"
         )
+
+
+def _no_transactions(
+    topic_partition: TopicPartition, batch: RecordBatch
+) -> InvalidTransactionStateError:
+    # Once in the log it would hold back the last stable offset for ever: nobody could end it.
+    return InvalidTransactionStateError(
+        f"a batch for {topic_partition} belongs to a transaction of producer "
+        f"{batch.header.producer_id}, and this version has no transactions; send it without"
+    )
 
 
 def _prepared(part: PartitionToAppend, codec: Codec | None) -> PartitionToAppend:

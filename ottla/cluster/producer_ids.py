@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from ottla.controller.requests import AllocateProducerIds, ProducerIdBlock
-from ottla.model.errors import InvalidRequestError
+from ottla.model.errors import InvalidRequestError, OttlaError, UnsupportedVersionError
 from ottla.model.ids import BrokerEpoch, BrokerId, ProducerEpoch, ProducerId
 from ottla.model.limits import PRODUCER_ID_WAIT_MAX_MS
 
@@ -50,8 +50,13 @@ class BrokerProducerIdsService:
         self._allocating = asyncio.Lock()
 
     async def init_producer_id(
-        self, current: tuple[ProducerId, ProducerEpoch] | None
+        self,
+        current: tuple[ProducerId, ProducerEpoch] | None,
+        *,
+        transactional_id: str | None = None,
     ) -> tuple[ProducerId, ProducerEpoch]:
+        if transactional_id is not None:
+            raise _refusal(transactional_id)
         if current is not None:
             producer_id, epoch = current
             if producer_id < 0 or not 0 <= epoch <= PRODUCER_EPOCH_MAX:
@@ -76,3 +81,12 @@ class BrokerProducerIdsService:
             taken = self._next
             self._next += 1
         return ProducerId(taken)
+
+
+def _refusal(transactional_id: str) -> OttlaError:
+    if not transactional_id:
+        return InvalidRequestError("the transactional id is empty; give one, or none at all")
+    return UnsupportedVersionError(
+        f"transactional id {transactional_id!r} asks for transactions, which this version does not "
+        "have; an idempotent producer needs no transactional id"
+    )

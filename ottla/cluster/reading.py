@@ -24,6 +24,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from ottla.cluster.log_comparison import divergence
 from ottla.cluster.partition import Partition
 from ottla.cluster.read_replicas import ReadReplicas
 from ottla.cluster.services import PartitionFetched, PartitionToFetch
@@ -34,6 +35,10 @@ from ottla.model.errors import (
     UnknownLeaderEpochError,
 )
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
+from ottla.runtime.files import Buffer
+from ottla.storage.leader_epochs import EpochEnd
+from ottla.storage.log import PartitionLog
+from ottla.storage.segment_reader import LogRead
 
 
 class ReadLimits(NamedTuple):
@@ -76,7 +81,8 @@ class ConsumerReader:
     def committed_end(self, asked: PartitionToFetch) -> Offset:
         """Return up to where consumers may read; raises what :meth:`read` raises."""
         partition = self._find(asked)
-        return partition.served_high_watermark if partition.is_leader else partition.high_watermark
+        end = partition.served_high_watermark if partition.is_leader else partition.high_watermark
+        return partition.log.last_stable_offset(end) if asked.read_committed else end
 
     async def read(
         self, asked: PartitionToFetch, offset: Offset, limits: ReadLimits
@@ -92,6 +98,9 @@ class ConsumerReader:
                 follower does not have what is.
             OffsetOutOfRangeError: ``offset`` is outside the log.
             StorageError: the disk failed.
+
+        Where the reader's records differ from the log, or another replica is preferred and the
+        reader goes there, the result says so and is empty.
         """
         partition = self._find(asked)
         preferred: BrokerId | None = None
@@ -103,31 +112,52 @@ class ConsumerReader:
         else:
             _check_follower(partition, asked.leader_epoch, offset)
             high_watermark = partition.high_watermark
+        log = partition.log
+        last_stable_offset = log.last_stable_offset(high_watermark)
+        diverging: EpochEnd | None = None
+        if asked.last_fetched_epoch is not None and offset == asked.offset:
+            diverging = divergence(
+                log, fetch_offset=offset, last_fetched_epoch=asked.last_fetched_epoch
+            )
+        records: Buffer = b""
+        next_offset = offset
+        if diverging is None and (preferred is None or not asked.goes_to_preferred):
+            read = await self._read_log(
+                log, offset, limits, last_stable_offset if asked.read_committed else high_watermark
+            )
+            records = read.records
+            # Past what was asked for, even if a batch in the middle of which it lies is the last.
+            next_offset = Offset(max(offset, read.next_offset))
+        if records:
+            partition.instruments.fetched(len(records))
+        return PartitionFetched(
+            partition.topic_partition,
+            offset,
+            records,
+            next_offset,
+            high_watermark,
+            last_stable_offset,
+            log.log_start_offset,
+            partition.settings.log.timestamp_type,
+            preferred,
+            diverging,
+        )
+
+    async def _read_log(
+        self, log: PartitionLog, offset: Offset, limits: ReadLimits, end_offset: Offset
+    ) -> LogRead:
         read_log = partial(
-            partition.log.read,
+            log.read,
             offset,
             max_bytes=limits.max_bytes,
             minimum_one=limits.minimum_one,
-            end_offset=high_watermark,
+            end_offset=end_offset,
         )
         read = read_log(cached_only=True)
         if read is None:
             read = await asyncio.get_running_loop().run_in_executor(self._readers, read_log)
             assert read is not None, "a read that may wait does not give up"
-        if read.records:
-            partition.instruments.fetched(len(read.records))
-        return PartitionFetched(
-            partition.topic_partition,
-            offset,
-            read.records,
-            # Past what was asked for, even if a batch in the middle of which it lies is the last.
-            Offset(max(offset, read.next_offset)),
-            high_watermark,
-            partition.log.last_stable_offset(high_watermark),
-            partition.log.log_start_offset,
-            partition.settings.log.timestamp_type,
-            preferred,
-        )
+        return read
 
     def _find(self, asked: PartitionToFetch) -> Partition:
         try:

@@ -37,6 +37,8 @@ from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, Produc
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
 from ottla.record.batch import TimestampType
 from ottla.runtime.files import Buffer
+from ottla.storage.leader_epochs import EpochEnd
+from ottla.storage.producer_state import ProducerEntry
 
 T = TypeVar("T")
 Result: TypeAlias = T | OttlaError
@@ -100,6 +102,14 @@ class ProduceService(Protocol):
             InvalidRequestError: too many partitions, one named twice, a timeout out of range.
         """
 
+    def describe_producers(
+        self, partitions: Sequence[TopicPartition]
+    ) -> list[Result[Sequence[ProducerEntry]]]:
+        """Return the idempotent producers that each partition remembers.
+
+        Raises :exc:`InvalidRequestError`: too many partitions, or one named twice.
+        """
+
 
 # --- Fetch --------------------------------------------------------------------------
 
@@ -116,6 +126,12 @@ class PartitionToFetch:
     """Read what is committed even if this broker only follows (KIP-392)."""
     rack: str = ""
     """Where the reader is; empty: it does not say."""
+    goes_to_preferred: bool = False
+    """Where another replica is preferred, the reader wants to hear it at once, and no records."""
+    read_committed: bool = False
+    """Read below the last stable offset only: nothing of transactions that are open."""
+    last_fetched_epoch: LeaderEpoch | None = None
+    """Of the last record before ``offset`` that the reader has, to be compared with the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +149,8 @@ class PartitionFetched:
     timestamp_type: TimestampType = TimestampType.CREATE_TIME
     preferred_read_replica: BrokerId | None = None
     """A broker in the reader's rack that may be read from as well."""
+    diverging: EpochEnd | None = None
+    """Where the reader's records part from the log, if they do; then nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +193,14 @@ class FetchService(Protocol):
         max_wait_ms: int,
         min_bytes: int,
         max_bytes: int,
+        response_bytes_max: int = ...,
         waited: Callable[[float], None] = ...,
     ) -> list[PartitionFetched | FetchFailed]:
         """Read once, waiting for ``min_bytes``; 0 means the default for each number but the wait.
 
-        ``waited`` is told for how many seconds nothing was done because the client said so.
+        ``response_bytes_max`` is the most that ``max_bytes`` may be, as far as a response of the
+        door goes. ``waited`` is told for how many seconds nothing was done because the client said
+        so.
 
         Raises:
             InvalidRequestError: too many partitions, one named twice, a number out of range.
@@ -207,6 +228,8 @@ class OffsetToFind:
     topic_partition: TopicPartition
     position: SpecialPosition | int
     leader_epoch: LeaderEpoch | None = None
+    read_committed: bool = False
+    """The end is the last stable offset instead of the high watermark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +241,31 @@ class OffsetFound:
     leader_epoch: LeaderEpoch
 
 
+@dataclass(frozen=True, slots=True)
+class EpochToFind:
+    """A leader epoch of the past whose end is asked for; ``leader_epoch`` is the present one."""
+
+    topic_partition: TopicPartition
+    epoch: LeaderEpoch
+    leader_epoch: LeaderEpoch | None = None
+
+
 class OffsetsService(Protocol):
     """Finds positions and deletes prefixes."""
 
     async def list_offsets(self, queries: Sequence[OffsetToFind]) -> list[Result[OffsetFound]]:
         """Answer each query; may read from the disk."""
+
+    def end_offsets_of_epochs(
+        self, queries: Sequence[EpochToFind]
+    ) -> list[Result[EpochEnd | None]]:
+        """Find for each epoch the largest one at or below it, and where that ended (KIP-320).
+
+        ``None``: the partition has had no such epoch. A reader whose records of that epoch go
+        further has records that were not committed.
+
+        Raises :exc:`InvalidRequestError`: too many partitions, or one named twice.
+        """
 
     async def delete_records(
         self, before: Sequence[tuple[TopicPartition, Offset]]
@@ -234,11 +277,17 @@ class ProducerIdsService(Protocol):
     """Hands out producer ids."""
 
     async def init_producer_id(
-        self, current: tuple[ProducerId, ProducerEpoch] | None
+        self,
+        current: tuple[ProducerId, ProducerEpoch] | None,
+        *,
+        transactional_id: str | None = None,
     ) -> tuple[ProducerId, ProducerEpoch]:
         """Return a fresh id with epoch 0, or the given one with its epoch raised (KIP-360).
 
         Raises:
+            InvalidRequestError: ``current`` was never given to anybody, or ``transactional_id`` is
+                empty.
+            UnsupportedVersionError: there is a transactional id; this version has no transactions.
             NotControllerError, RequestTimedOutError: no block of ids could be had.
         """
 
@@ -427,6 +476,15 @@ class ClusterService(Protocol):
     ) -> list[tuple[str, Result[TopicDescription]]]:
         """Describe the topics named, creating them if that is asked for and allowed; or all."""
 
+    async def find_topics(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicImage]]]:
+        """Look up the topics named, creating them if that is asked for and allowed.
+
+        Internal ones are found, and never created. Raises :exc:`InvalidRequestError` if too many
+        are named.
+        """
+
     def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
         """Yield the topics named, or all, and then what changes, without end.
 
@@ -533,6 +591,13 @@ class GroupsService(Protocol):
             NotCoordinatorError: another broker coordinates the group.
             CoordinatorLoadInProgressError: this broker is still reading the group's log.
             CoordinatorNotAvailableError: the group's log takes no records at the moment.
+        """
+
+    async def wait_for_news(self, group_id: str, member_id: str, *, timeout_ms: int) -> bool:
+        """Wait until the next heartbeat of a consumer group's member would tell it something new.
+
+        Returns whether it would; ``False`` too as soon as the same member is waited for again, or
+        sends a heartbeat, or is unknown here.
         """
 
     async def list_groups(self, which: ListGroups) -> Sequence[GroupListing]:

@@ -131,7 +131,7 @@ class BrokerTopicsService:
     def _describe(self, image: ClusterImage, name: str) -> Result[TopicDescription]:
         topic = image.topics.get(name)
         if topic is None:
-            return _why_unknown(name)
+            return why_unknown(name)
         return TopicDescription(
             topic,
             name in INTERNAL_TOPICS,
@@ -210,7 +210,7 @@ def _late(name: str) -> RequestTimedOutError:
     )
 
 
-def _why_unknown(name: str) -> InvalidTopicError | UnknownTopicOrPartitionError:
+def why_unknown(name: str) -> InvalidTopicError | UnknownTopicOrPartitionError:
     """Say whether it is worth asking again: no topic will ever have an illegal name."""
     try:
         check_topic_name(name)

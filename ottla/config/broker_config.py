@@ -18,6 +18,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ottla.config.addresses import Address, parse_address, parse_voters
+from ottla.config.listeners import (
+    PLAINTEXT,
+    SECURITY_PROTOCOLS,
+    SSL,
+    KafkaListener,
+    parse_listeners,
+    parse_protocol_map,
+)
 from ottla.config.settings import SETTINGS, canonical_pair
 from ottla.config.topic_settings import INT64_MAX
 from ottla.model.errors import InvalidConfigError
@@ -86,6 +94,23 @@ class ListenerConfig:
     advertised: Address | None
     """``None``: the address that ``grpc`` turned out to be."""
     http: Address
+    kafka: tuple[KafkaListener, ...] = ()
+    """In the order of the setting; the first one is what a user is told of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What connections of Kafka's protocol may take."""
+
+    idle_max_ms: int | None
+    """``None``: for ever."""
+    connections_max: int
+    connections_per_ip_max: int
+    request_bytes_max: int
+    queued_bytes_max: int | None
+    """Over all connections; ``None``: no limit."""
+    fetch_bytes_max: int
+    """Of one answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +169,7 @@ class BrokerConfig:
     quorum: QuorumConfig
     replication: ReplicationConfig
     listeners: ListenerConfig
+    connections: ConnectionLimits
     tls: TlsConfig
     topics: TopicDefaults
     storage: StorageConfig
@@ -212,6 +238,10 @@ class _Reader:
     def number(self, key: str) -> int:
         return int(self.text(key))
 
+    def limit(self, key: str) -> int | None:
+        number = self.number(key)
+        return None if number < 0 else number
+
     def flag(self, key: str) -> bool:
         return self.text(key) == "true"
 
@@ -246,7 +276,18 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
             * reader.number("leader.imbalance.check.interval.seconds"),
         ),
         listeners=ListenerConfig(
-            grpc=grpc, advertised=reader.address("grpc.advertised"), http=http
+            grpc=grpc,
+            advertised=reader.address("grpc.advertised"),
+            http=http,
+            kafka=_kafka_listeners(reader),
+        ),
+        connections=ConnectionLimits(
+            idle_max_ms=reader.limit("connections.max.idle.ms"),
+            connections_max=reader.number("max.connections"),
+            connections_per_ip_max=reader.number("max.connections.per.ip"),
+            request_bytes_max=reader.number("socket.request.max.bytes"),
+            queued_bytes_max=reader.limit("queued.max.request.bytes"),
+            fetch_bytes_max=reader.number("fetch.max.bytes"),
         ),
         tls=TlsConfig(
             certificate=reader.path("ssl.certificate.location"),
@@ -273,6 +314,29 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
     )
 
 
+def _kafka_listeners(reader: _Reader) -> tuple[KafkaListener, ...]:
+    text = reader.text("listeners")
+    if "listeners" not in reader.canonical and reader.text("ssl.certificate.location"):
+        # Whoever sets up TLS does not expect a port beside it that asks nobody who is there.
+        text = text.replace(PLAINTEXT, SSL)
+    advertised = parse_listeners(reader.text("advertised.listeners"))
+    protocols = _protocols(reader)
+    return tuple(
+        KafkaListener(
+            name=name,
+            listen=address,
+            security_protocol=protocols.get(name, PLAINTEXT),
+            advertised=advertised.get(name),
+        )
+        for name, address in parse_listeners(text).items()
+    )
+
+
+def _protocols(reader: _Reader) -> dict[str, str]:
+    named = {protocol: protocol for protocol in SECURITY_PROTOCOLS}
+    return named | parse_protocol_map(reader.text("listener.security.protocol.map"))
+
+
 def _client_certificate_required(reader: _Reader) -> bool:
     said = reader.text("ssl.client.auth")
     return said == "required" if said else bool(reader.text("ssl.ca.location"))
@@ -292,6 +356,7 @@ def _contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[_Problem]
     """Say which settings are fine alone and not together."""
     listeners = config.listeners
     yield from _tls_contradictions(config.tls)
+    yield from _listener_contradictions(config, reader)
     if (advertised := listeners.advertised) and (advertised.is_wildcard or not advertised.port):
         yield _Problem(
             "grpc.advertised",
@@ -344,6 +409,45 @@ def _tls_contradictions(tls: TlsConfig) -> Iterator[_Problem]:
             "ssl.client.auth cannot be 'required' without ssl.certificate.location, "
             "ssl.key.location and ssl.ca.location",
         )
+
+
+def _listener_contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[_Problem]:
+    listeners, protocols = config.listeners.kafka, _protocols(reader)
+    taken = {config.listeners.grpc: "grpc.listen", config.listeners.http: "http.listen"}
+    for listener in listeners:
+        if listener.name not in protocols:
+            yield _Problem(
+                "listeners",
+                f"listeners has '{listener.name}', and listener.security.protocol.map does not "
+                f"say what it speaks: add {listener.name}:PLAINTEXT or {listener.name}:SSL",
+            )
+        if listener.is_encrypted and not config.tls.enabled:
+            yield _Problem(
+                "listeners",
+                f"listeners has '{listener}', which speaks SSL: that needs "
+                "ssl.certificate.location and ssl.key.location",
+            )
+        if listener.listen.port and listener.listen in taken:
+            yield _Problem(
+                "listeners",
+                f"listeners and {taken[listener.listen]} cannot both have '{listener.listen}': "
+                "give one of them another port",
+            )
+        taken[listener.listen] = f"its {listener.name}"
+    names = {listener.name for listener in listeners}
+    for name, address in parse_listeners(reader.text("advertised.listeners")).items():
+        if name not in names:
+            yield _Problem(
+                "advertised.listeners",
+                f"advertised.listeners has '{name}', which is none of listeners "
+                f"({', '.join(sorted(names)) or 'which has none'})",
+            )
+        if address.is_wildcard or not address.port:
+            yield _Problem(
+                "advertised.listeners",
+                f"advertised.listeners cannot have '{address}': it takes addresses that clients "
+                "can connect to, not every address and not port 0",
+            )
 
 
 def _found(key: str, origins: Mapping[str, str]) -> str:

@@ -29,8 +29,10 @@ from ottla.config.values import (
     Flag,
     HostPort,
     Kind,
+    Listeners,
     Multiple,
     Number,
+    ProtocolMap,
     Text,
     TopicDefault,
     Voters,
@@ -44,6 +46,7 @@ class Section(Enum):
 
     NODE = "This broker"
     LISTENERS = "Addresses"
+    CONNECTIONS = "Connections of Kafka's protocol"
     TLS = "TLS"
     TOPICS = "New topics"
     TOPIC_DEFAULTS = "Defaults of topic settings"
@@ -125,6 +128,32 @@ _OWN_ROWS: Final = (
         "is a cluster of its own.",
     ),
     BrokerSetting(
+        key="listeners",
+        section=Section.LISTENERS,
+        kind=Listeners(),
+        default="PLAINTEXT://127.0.0.1:9092",
+        documentation="Where Kafka's protocol is served: NAME://HOST:PORT, several with commas. "
+        "Port 0 takes any free port; no host, or 0.0.0.0, opens it to other machines. Not set, and "
+        "`ssl.certificate.location` is: `SSL://127.0.0.1:9092`. Empty: it is not served.",
+    ),
+    BrokerSetting(
+        key="advertised.listeners",
+        section=Section.LISTENERS,
+        kind=Listeners(),
+        default="",
+        documentation="Where clients of Kafka's protocol are told to connect, if that differs "
+        "from `listeners`, by the same names: behind a proxy, in a container. A listener that is "
+        "not named: where it listens or, if that is every address, the one that the client used.",
+    ),
+    BrokerSetting(
+        key="listener.security.protocol.map",
+        section=Section.LISTENERS,
+        kind=ProtocolMap(),
+        default="PLAINTEXT:PLAINTEXT,SSL:SSL",
+        documentation="What each listener speaks: PLAINTEXT, or SSL with the files of the TLS "
+        "settings. Listeners named PLAINTEXT and SSL need no entry.",
+    ),
+    BrokerSetting(
         key="grpc.listen",
         section=Section.LISTENERS,
         kind=HostPort(),
@@ -150,13 +179,62 @@ _OWN_ROWS: Final = (
         "free port.",
     ),
     BrokerSetting(
+        key="connections.max.idle.ms",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=-1, maximum=INT64_MAX, unit="ms"),
+        default="600000",
+        documentation="A connection on which nothing happens for this long is closed; clients "
+        "connect again when they want something. -1: never.",
+    ),
+    BrokerSetting(
+        key="max.connections",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="connections"),
+        default=str(INT32_MAX),
+        documentation="Connections of this broker at a time; further ones are closed at once. "
+        "Never more than half of the files that the process may open, whatever is set here: logs "
+        "need some. Beside the next one in a TOML file, this key needs quotation marks.",
+    ),
+    BrokerSetting(
+        key="max.connections.per.ip",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1, maximum=INT32_MAX, unit="connections"),
+        default=str(INT32_MAX),
+        documentation="The same for the connections from one address.",
+    ),
+    BrokerSetting(
+        key="socket.request.max.bytes",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1024, maximum=INT32_MAX, unit="bytes"),
+        default="104857600",
+        documentation="A request that says it is larger costs its connection. Only requests that "
+        "bring records may be so large; all others are small, and refused above 1 MiB (those that "
+        "bring the assignment of a group, above 8 MiB).",
+    ),
+    BrokerSetting(
+        key="queued.max.request.bytes",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=-1, maximum=INT64_MAX, unit="bytes"),
+        default="268435456",
+        documentation="Memory for requests that are on their way in or being served, over all "
+        "connections; beyond it nothing more is read until there is room. -1: no limit.",
+    ),
+    BrokerSetting(
+        key="fetch.max.bytes",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1024, maximum=INT32_MAX, unit="bytes"),
+        default="57671680",
+        documentation="Records in one answer to a reader, unless a single batch is larger. Answers "
+        "are smaller while many connections read, so that all of them fit into memory.",
+    ),
+    BrokerSetting(
         key="ssl.certificate.location",
         section=Section.TLS,
         kind=FilePath(),
         default="",
         documentation="PEM file with the broker's certificate, followed by those of the "
         "authorities between it and the root. Set it together with `ssl.key.location` to serve "
-        "gRPC over TLS; not set: plain text.",
+        "gRPC, and Kafka's listeners of protocol SSL, over TLS; not set: plain text.",
     ),
     BrokerSetting(
         key="ssl.key.location",

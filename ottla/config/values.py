@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ottla.config.addresses import parse_address, parse_voters
+from ottla.config.listeners import parse_listeners, parse_protocol_map, write_listeners
 from ottla.config.topic_settings import INT64_MAX, TopicSetting, canonical_value
 
 TEXT_CHARACTERS_MAX: Final = 256
@@ -141,6 +142,41 @@ class Voters:
         except ValueError:
             return None
         return ",".join(f"{node_id}@{address}" for node_id, address in voters.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Names with addresses, as Kafka writes them: ``LAN://host:9092,NET://host:9093``; or none."""
+
+    @property
+    def takes(self) -> str:
+        """What a reader is told."""
+        return "NAME://HOST:PORT for each listener, separated by commas, each name once"
+
+    def canonical(self, text: str) -> str | None:
+        """See :class:`Kind`."""
+        try:
+            return write_listeners(parse_listeners(text))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolMap:
+    """What each listener speaks, as Kafka writes it: ``LAN:PLAINTEXT,NET:SSL``; or nothing."""
+
+    @property
+    def takes(self) -> str:
+        """What a reader is told."""
+        return "NAME:PROTOCOL for each listener, separated by commas; protocols: PLAINTEXT, SSL"
+
+    def canonical(self, text: str) -> str | None:
+        """See :class:`Kind`."""
+        try:
+            protocols = parse_protocol_map(text)
+        except ValueError:
+            return None
+        return ",".join(f"{name}:{protocol}" for name, protocol in protocols.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def alter_topic_configs(
     for wanted in request.topics:
         try:
             topic = names.find(wanted.name)
-            altered = _altered(_topic_owner(topic, rules), wanted.changes)
+            altered = _altered(_topic_owner(topic, rules), wanted)
         except OttlaError as error:
             results.append(TopicResult(name=wanted.name, error=error))
             continue
@@ -119,7 +119,7 @@ def alter_broker_configs(
                     "name it once"
                 )
             broker_id = _broker_named(state, wanted)
-            altered = _altered(_broker_owner(state, broker_id, rules), wanted.changes)
+            altered = _altered(_broker_owner(state, broker_id, rules), wanted)
         except OttlaError as error:
             results.append(TopicResult(name=wanted.name, error=error))
             continue
@@ -206,11 +206,13 @@ def _changeable(key: str) -> str | None:
 # --- Changes ------------------------------------------------------------------------
 
 
-def _altered(owner: _Owner, changes: tuple[ConfigChange, ...]) -> dict[str, str | None]:
+def _altered(owner: _Owner, wanted: ConfigChanges) -> dict[str, str | None]:
     """Return what differs afterwards; ``None``: not set any more."""
-    counts = Counter(change.key for change in changes)
+    counts = Counter(change.key for change in wanted.changes)
     altered: dict[str, str | None] = {}
-    for change in changes:
+    if wanted.replaces:
+        altered = dict.fromkeys(key for key in owner.configs if key not in counts)
+    for change in wanted.changes:
         if counts[change.key] > 1:
             raise InvalidRequestError(
                 f"the request changes {change.key[:100]!r} of {owner.title} "

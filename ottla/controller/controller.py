@@ -34,11 +34,13 @@ from ottla.controller.features import set_feature_level
 from ottla.controller.in_sync_sets import alter_partitions
 from ottla.controller.leaders import elect_leaders
 from ottla.controller.producer_ids import allocate_producer_ids
+from ottla.controller.quotas import alter_client_quotas
 from ottla.controller.reassignments import reassign
 from ottla.controller.registration import register_broker
 from ottla.controller.requests import (
     AllocateProducerIds,
     AlterBrokerConfigs,
+    AlterClientQuotas,
     AlterPartitions,
     AlterTopicConfigs,
     Asks,
@@ -150,6 +152,8 @@ class Controller:
                 return readmit_voter(state, request)
             case AlterBrokerConfigs():
                 return alter_broker_configs(state, request, rules=rules)
+            case AlterClientQuotas():
+                return alter_client_quotas(state, request)
             case SetFeatureLevel():
                 return set_feature_level(state, request)
         assert_never(request)

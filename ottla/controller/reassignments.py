@@ -29,6 +29,7 @@ from ottla.controller.state import MetadataState
 from ottla.controller.topic_rules import RuleBook
 from ottla.model.errors import (
     InvalidReplicaAssignmentError,
+    InvalidReplicationFactorError,
     InvalidRequestError,
     NoReassignmentError,
     OttlaError,
@@ -52,6 +53,8 @@ def reassign(
         try:
             before = existing_partition(state, name)
             wanted = _wanted(state, asked, before)
+            if request.keeps_replication_factor:
+                _check_replication_factor(asked, before)
         except OttlaError as error:
             results.append(PartitionResult(topic_partition=name, error=error))
             continue
@@ -91,6 +94,15 @@ def _wanted(state: MetadataState, asked: Reassignment, before: PartitionImage) -
         adding_replicas=adding,
         removing_replicas=removing,
     )
+
+
+def _check_replication_factor(asked: Reassignment, before: PartitionImage) -> None:
+    present = len(before.replicas) - len(before.adding_replicas)
+    if asked.replicas and len(asked.replicas) != present:
+        raise InvalidReplicationFactorError(
+            f"{asked.topic_partition} has {present} replicas and would have {len(asked.replicas)}; "
+            "name as many, or allow the replication factor to change"
+        )
 
 
 def _check_target(state: MetadataState, asked: Reassignment, original: tuple[int, ...]) -> None:

@@ -29,7 +29,7 @@ from ottla.model.ids import (
     ProducerId,
     TopicId,
 )
-from ottla.model.image import BrokerImage, PartitionImage
+from ottla.model.image import BrokerImage, BrokerListener, PartitionImage, QuotaEntity
 from ottla.v1 import metadata_record_pb2 as pb
 
 NO_BASE_VERSION: Final = 0
@@ -69,6 +69,16 @@ def broker_registered(broker: BrokerImage, *, clean_shutdown: bool) -> pb.Metada
             incarnation_id=broker.incarnation_id,
             clean_shutdown=clean_shutdown,
             directory_id=broker.directory_id,
+            listeners=(
+                pb.BrokerRegistered.Listener(
+                    name=listener.name,
+                    host=listener.host,
+                    port=listener.port,
+                    security_protocol=listener.security_protocol,
+                    any_address=listener.any_address,
+                )
+                for listener in broker.listeners
+            ),
         )
     )
 
@@ -160,6 +170,15 @@ def producer_ids_allocated(
     )
 
 
+def client_quota_changed(entity: QuotaEntity, key: str, value: float | None) -> pb.MetadataRecord:
+    """The entity's quota ``key`` is ``value``; ``None``: it has none any more."""
+    return pb.MetadataRecord(
+        client_quota_changed=pb.ClientQuotaChanged(
+            user=entity.user, client_id=entity.client_id, key=key, value=value
+        )
+    )
+
+
 def feature_level(name: str, level: int) -> pb.MetadataRecord:
     """From here on the log may hold what level ``level`` of feature ``name`` brings."""
     return pb.MetadataRecord(feature_level=pb.FeatureLevel(name=name, level=level))
@@ -178,6 +197,16 @@ def broker_in(record: pb.BrokerRegistered) -> BrokerImage:
         rack=record.rack,
         incarnation_id=record.incarnation_id,
         fenced=True,
+        listeners=tuple(
+            BrokerListener(
+                name=listener.name,
+                host=listener.host,
+                port=listener.port,
+                security_protocol=listener.security_protocol,
+                any_address=listener.any_address,
+            )
+            for listener in record.listeners
+        ),
         directory_id=record.directory_id,
     )
 
@@ -193,6 +222,14 @@ def partition_in(record: pb.PartitionChanged) -> PartitionImage:
         partition_epoch=PartitionEpoch(record.partition_epoch),
         adding_replicas=tuple(map(BrokerId, record.adding_replicas)),
         removing_replicas=tuple(map(BrokerId, record.removing_replicas)),
+    )
+
+
+def quota_entity_in(record: pb.ClientQuotaChanged) -> QuotaEntity:
+    """Return whose quota the record changes."""
+    return QuotaEntity(
+        user=record.user if record.HasField("user") else None,
+        client_id=record.client_id if record.HasField("client_id") else None,
     )
 
 

@@ -25,7 +25,7 @@ way back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -47,9 +47,11 @@ from ottla.model.errors import (
     InvalidRequestError,
 )
 from ottla.model.ids import BrokerEpoch
-from ottla.model.image import BrokerImage
+from ottla.model.image import BrokerImage, BrokerListener
 from ottla.model.limits import (
     BROKER_HOST_CHARACTERS_MAX,
+    BROKER_LISTENER_NAME_CHARACTERS_MAX,
+    BROKER_LISTENERS_MAX,
     BROKER_RACK_CHARACTERS_MAX,
     BROKERS_MAX,
 )
@@ -59,6 +61,7 @@ INCARNATION_ID_BYTES: Final = 16
 DIRECTORY_ID_BYTES: Final = 16
 BROKER_ID_MAX: Final = 2**31 - 1
 PORT_MAX: Final = 65_535
+SECURITY_PROTOCOLS: Final = frozenset({"PLAINTEXT", "SSL"})
 
 
 def register_broker(
@@ -81,6 +84,7 @@ def register_broker(
         incarnation_id=request.incarnation_id,
         fenced=True,
         directory_id=request.directory_id,
+        listeners=request.listeners,
     )
     if known is not None:
         broker = replace(broker, draining=known.draining)
@@ -167,6 +171,7 @@ def _check_registration(state: MetadataState, request: RegisterBroker) -> None:
             len(request.directory_id) != DIRECTORY_ID_BYTES
             and (request.voter or request.directory_id != b"")
         ),
+        "listeners are not as they should be": not _are_listeners(request.listeners),
         "directory is another than when this process registered before": moved,
         f"cluster has {BROKERS_MAX} brokers, and takes no more": (
             known is None and len(state.image.brokers) >= BROKERS_MAX
@@ -175,3 +180,16 @@ def _check_registration(state: MetadataState, request: RegisterBroker) -> None:
     for problem, found in problems.items():
         if found:
             raise InvalidRequestError(f"a broker cannot register: its {problem}")
+
+
+def _are_listeners(listeners: Sequence[BrokerListener]) -> bool:
+    """Return whether clients could be told of them: a few, each with a name of its own."""
+    return len({listener.name for listener in listeners}) == len(
+        listeners
+    ) <= BROKER_LISTENERS_MAX and all(
+        0 < len(listener.name) <= BROKER_LISTENER_NAME_CHARACTERS_MAX
+        and 0 < len(listener.host) <= BROKER_HOST_CHARACTERS_MAX
+        and 0 < listener.port <= PORT_MAX
+        and listener.security_protocol in SECURITY_PROTOCOLS
+        for listener in listeners
+    )

@@ -25,6 +25,7 @@ from ottla.model.ids import (
     TopicId,
     TopicPartition,
 )
+from ottla.model.image import BrokerListener, QuotaEntity
 
 Answer_co = TypeVar("Answer_co", covariant=True)
 
@@ -38,6 +39,13 @@ class Asks(Generic[Answer_co]):
 # --- Topics -----------------------------------------------------------------------
 
 
+class Assignment(NamedTuple):
+    """The replicas that somebody chose for a new partition; the first is the preferred leader."""
+
+    partition: int
+    replicas: tuple[BrokerId, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTopic:
     """A topic to create."""
@@ -48,6 +56,8 @@ class NewTopic:
     replication_factor: int | None = None
     """``None``: the broker's ``default.replication.factor``."""
     configs: Mapping[str, str] = field(default_factory=dict)
+    assignments: tuple[Assignment, ...] = ()
+    """For every partition, and neither of the numbers above; empty: the controller chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +65,8 @@ class CreateTopics(Asks["tuple[CreatedTopic, ...]"]):
     """Create topics. Answer: a :class:`CreatedTopic` for each.
 
     Errors of a topic: ``INVALID_TOPIC_EXCEPTION``, ``TOPIC_ALREADY_EXISTS``,
-    ``INVALID_PARTITIONS``, ``INVALID_REPLICATION_FACTOR``, ``INVALID_CONFIG``, and
-    ``INVALID_REQUEST`` for a name that the request has twice.
+    ``INVALID_PARTITIONS``, ``INVALID_REPLICATION_FACTOR``, ``INVALID_CONFIG``,
+    ``INVALID_REPLICA_ASSIGNMENT``, and ``INVALID_REQUEST`` for a name that the request has twice.
     """
 
     topics: tuple[NewTopic, ...]
@@ -80,12 +90,15 @@ class CreatedTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteTopics(Asks["tuple[TopicResult, ...]"]):
-    """Delete topics with their records. Answer: a :class:`TopicResult` for each.
+    """Delete topics with their records. Answer: a :class:`TopicResult` for each, names first.
 
-    Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_REQUEST``.
+    Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``UNKNOWN_TOPIC_ID``, ``INVALID_REQUEST``
+    for one that the request names twice.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    topic_ids: tuple[TopicId, ...] = ()
+    """Topics without regard to the names that they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +108,8 @@ class NewPartitions:
     name: str
     partitions: int
     """The new total."""
+    assignments: tuple[tuple[BrokerId, ...], ...] | None = None
+    """The replicas of each partition that is added; ``None``: the controller chooses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +117,7 @@ class CreatePartitions(Asks["tuple[TopicResult, ...]"]):
     """Raise the number of partitions. Answer: a :class:`TopicResult` for each topic.
 
     Errors of a topic: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_PARTITIONS``,
-    ``INVALID_REPLICATION_FACTOR``, ``INVALID_REQUEST``.
+    ``INVALID_REPLICATION_FACTOR``, ``INVALID_REPLICA_ASSIGNMENT``, ``INVALID_REQUEST``.
     """
 
     topics: tuple[NewPartitions, ...]
@@ -133,10 +148,12 @@ class ConfigChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigChanges:
-    """The changes of one topic; all are made, or none."""
+    """The changes of one topic, or broker; all are made, or none."""
 
     name: str
     changes: tuple[ConfigChange, ...]
+    replaces: bool = False
+    """What is not named goes back to its default, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +202,8 @@ class RegisterBroker(Asks[BrokerEpoch]):
     gone."""
     voter: bool = False
     """It is a voter of the metadata quorum; the first registration of one admits its directory."""
+    listeners: tuple[BrokerListener, ...] = ()
+    """Where it serves Kafka's protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,10 +334,12 @@ class Reassign(Asks["tuple[PartitionResult, ...]"]):
     """Move partitions to other brokers, online. Answer: a :class:`PartitionResult` each.
 
     Errors of a partition: ``UNKNOWN_TOPIC_OR_PARTITION``, ``INVALID_REPLICA_ASSIGNMENT``,
-    ``NO_REASSIGNMENT_IN_PROGRESS``.
+    ``NO_REASSIGNMENT_IN_PROGRESS``, ``INVALID_REPLICATION_FACTOR``.
     """
 
     partitions: tuple[Reassignment, ...]
+    keeps_replication_factor: bool = False
+    """Refuse a partition that would have more replicas, or fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +398,33 @@ class AlterBrokerConfigs(Asks[tuple[TopicResult, ...]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaChanges:
+    """New quotas of one entity; ``None``: it has none of this key any more."""
+
+    entity: QuotaEntity
+    changes: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterClientQuotas(Asks["tuple[QuotaResult, ...]"]):
+    """Change what clients may send and receive. Answer: a :class:`QuotaResult` for each entity.
+
+    Errors of an entity: ``INVALID_REQUEST``.
+    """
+
+    entities: tuple[QuotaChanges, ...]
+    validate_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaResult:
+    """What became of one entity of a request."""
+
+    entity: QuotaEntity
+    error: OttlaError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetFeatureLevel(Asks[None]):
     """Allow the log to hold what a level of a feature brings. Answer: ``None``.
 
@@ -406,4 +454,5 @@ Request = (
     | EstablishCluster
     | ReadmitVoter
     | AlterBrokerConfigs
+    | AlterClientQuotas
 )

@@ -21,7 +21,7 @@ from ottla.controller import records
 from ottla.controller.answers import RecentAnswers
 from ottla.controller.state import FIRST_PRODUCER_ID, MetadataState, Replay
 from ottla.model.ids import NO_BROKER, NO_CONTROLLER_EPOCH, BrokerEpoch, MetadataOffset
-from ottla.model.image import BrokerImage, TopicImage
+from ottla.model.image import BrokerImage, QuotaEntity, TopicImage
 from ottla.v1 import metadata_record_pb2 as pb
 
 
@@ -90,8 +90,17 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
         configs = image.broker_configs[owner]
         for key in sorted(configs):
             yield records.broker_config_changed(owner, key, configs[key])
+    for entity in sorted(image.client_quotas, key=_quota_order):
+        quotas = image.client_quotas[entity]
+        for key in sorted(quotas):
+            yield records.client_quota_changed(entity, key, quotas[key])
     for name in sorted(image.topics):
         yield from _topic_records(image.topics[name])
+
+
+def _quota_order(entity: QuotaEntity) -> tuple[bool, str, bool, str]:
+    user, client_id = entity
+    return user is not None, user or "", client_id is not None, client_id or ""
 
 
 def _broker_records(broker: BrokerImage) -> Iterator[pb.MetadataRecord]:

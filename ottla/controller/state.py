@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ottla.controller.records import broker_in, partition_in, topic_id_in
+from ottla.controller.records import broker_in, partition_in, quota_entity_in, topic_id_in
 from ottla.model.ids import (
     NO_BROKER,
     BrokerId,
@@ -81,6 +81,7 @@ class Replay:
         self._cluster_id = state.image.cluster_id
         self._voters = state.image.voters
         self._broker_configs = state.image.broker_configs
+        self._client_quotas = state.image.client_quotas
         self._replay_by_kind: dict[str, Callable[[pb.MetadataRecord], None]] = {
             "cluster_created": self._cluster_created,
             "controller_elected": self._controller_elected,
@@ -91,6 +92,7 @@ class Replay:
             "broker_draining_changed": self._broker_draining_changed,
             "broker_unregistered": self._broker_unregistered,
             "broker_config_changed": self._broker_config_changed,
+            "client_quota_changed": self._client_quota_changed,
             "topic_created": self._topic_created,
             "partition_changed": self._partition_changed,
             "topic_config_changed": self._topic_config_changed,
@@ -120,6 +122,7 @@ class Replay:
             topic_names=topic_names,
             voters=self._voters,
             broker_configs=self._broker_configs,
+            client_quotas=self._client_quotas,
         )
         return MetadataState(
             image=image,
@@ -208,6 +211,17 @@ class Replay:
             configs.pop(record.key, None)
         others = {other: of for other, of in self._broker_configs.items() if other != owner}
         self._broker_configs = {**others, owner: configs} if configs else others
+
+    def _client_quota_changed(self, whole: pb.MetadataRecord) -> None:
+        record = whole.client_quota_changed
+        entity = quota_entity_in(record)
+        quotas = dict(self._client_quotas.get(entity, {}))
+        if record.HasField("value"):
+            quotas[record.key] = record.value
+        else:
+            quotas.pop(record.key, None)
+        others = {other: of for other, of in self._client_quotas.items() if other != entity}
+        self._client_quotas = {**others, entity: quotas} if quotas else others
 
     def _topic_created(self, whole: pb.MetadataRecord) -> None:
         record = whole.topic_created

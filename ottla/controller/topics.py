@@ -14,6 +14,7 @@ from typing import Final
 
 from ottla.config.topic_settings import canonical_values
 from ottla.controller import records
+from ottla.controller.assignments import check_replicas, replicas_of_new_topic
 from ottla.controller.decisions import STEP_BYTES_MAX, Decision, Step, decided, step_bytes
 from ottla.controller.elections import available_brokers
 from ottla.controller.placement import place
@@ -29,10 +30,12 @@ from ottla.controller.requests import (
 from ottla.controller.state import MetadataState
 from ottla.model.errors import (
     InvalidPartitionsError,
+    InvalidReplicaAssignmentError,
     InvalidRequestError,
     InvalidTopicError,
     OttlaError,
     TopicAlreadyExistsError,
+    UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import BrokerId, LeaderEpoch, PartitionEpoch, TopicId
@@ -71,7 +74,7 @@ def create_topics(
     """Decide on new topics; ``new_topic_id`` makes an id that was never used."""
     check_topic_count(len(request.topics))
     # What is not a possible number is refused below, where its topic is named.
-    partitions = [_or_default(topic.partitions, defaults.partitions) for topic in request.topics]
+    partitions = [_partition_count(topic, defaults) for topic in request.topics]
     _check_partition_count(sum(n for n in partitions if 0 < n <= PARTITIONS_PER_TOPIC_MAX))
     names = _NewNames(state, [topic.name for topic in request.topics])
     results: list[CreatedTopic] = []
@@ -94,18 +97,29 @@ def create_topics(
 
 def delete_topics(state: MetadataState, request: DeleteTopics) -> Decision[tuple[TopicResult, ...]]:
     """Decide to delete topics."""
-    check_topic_count(len(request.names))
-    names = ExistingNames(state, request.names)
+    check_topic_count(len(request.names) + len(request.topic_ids))
+    ids = [(topic_id, state.image.topic_names.get(topic_id)) for topic_id in request.topic_ids]
+    names = ExistingNames(state, [*request.names, *(name for _, name in ids if name is not None)])
     results: list[TopicResult] = []
     steps: list[Step] = []
-    for name in request.names:
+
+    def delete(name: str) -> None:
         try:
             topic = names.find(name)
         except OttlaError as error:
             results.append(TopicResult(name=name, error=error))
-            continue
+            return
         results.append(TopicResult(name=name))
         steps.append((records.topic_deleted(topic.topic_id),))
+
+    for name in request.names:
+        delete(name)
+    for topic_id, known in ids:
+        if known is None:
+            unknown = UnknownTopicIdError(f"there is no topic with the id {topic_id}")
+            results.append(TopicResult(name="", error=unknown))
+        else:
+            delete(known)
     return decided(state, tuple(results), *steps)
 
 
@@ -120,7 +134,7 @@ def create_partitions(
     steps: list[Step] = []
     for wanted in request.topics:
         try:
-            step = _add_partitions(state, names.find(wanted.name), wanted.partitions)
+            step = _add_partitions(state, names.find(wanted.name), wanted)
         except OttlaError as error:
             results.append(TopicResult(name=wanted.name, error=error))
             continue
@@ -200,28 +214,46 @@ def _check_once(counts: Counter[str], name: str) -> None:
 def _create_topic(
     state: MetadataState, topic: NewTopic, defaults: TopicDefaults, topic_id: TopicId
 ) -> tuple[CreatedTopic, Step]:
-    partitions = _or_default(topic.partitions, defaults.partitions)
-    _check_partitions(topic.name, partitions)
-    replication_factor = _or_default(topic.replication_factor, defaults.replication_factor)
+    numbers = range(_partition_count(topic, defaults))
+    _check_partitions(topic.name, len(numbers))
+    placed = _replicas_of_new_topic(state, topic, defaults, topic_id)
     configs = canonical_values(topic.configs)
     step = (
         records.topic_created(topic.name, topic_id),
-        *_new_partitions(state, topic_id, range(partitions), replication_factor),
+        *_new_partitions(state, topic_id, numbers, placed),
         *(records.topic_config_changed(topic_id, key, configs[key]) for key in configs),
     )
     _check_step(topic.name, step)
     result = CreatedTopic(
         name=topic.name,
         topic_id=topic_id,
-        partitions=partitions,
-        replication_factor=replication_factor,
+        partitions=len(numbers),
+        replication_factor=len(placed[0]),
         configs=configs,
     )
     return result, step
 
 
-def _add_partitions(state: MetadataState, topic: TopicImage, partitions: int) -> Step:
-    present = len(topic.partitions)
+def _replicas_of_new_topic(
+    state: MetadataState, topic: NewTopic, defaults: TopicDefaults, topic_id: TopicId
+) -> list[tuple[BrokerId, ...]]:
+    if topic.assignments:
+        return replicas_of_new_topic(
+            state.image,
+            topic.assignments,
+            numbers_given=topic.partitions is not None or topic.replication_factor is not None,
+            electable=available_brokers(state.image).electable,
+        )
+    return _place(
+        state,
+        topic_id,
+        range(_partition_count(topic, defaults)),
+        _or_default(topic.replication_factor, defaults.replication_factor),
+    )
+
+
+def _add_partitions(state: MetadataState, topic: TopicImage, wanted: NewPartitions) -> Step:
+    present, partitions = len(topic.partitions), wanted.partitions
     if partitions <= present:
         noun = "partition" if present == 1 else "partitions"
         raise InvalidPartitionsError(
@@ -232,21 +264,45 @@ def _add_partitions(state: MetadataState, topic: TopicImage, partitions: int) ->
     first = topic.partitions[0]
     replication_factor = len(first.replicas) - len(first.adding_replicas)
     numbers = range(present, partitions)
-    step = tuple(_new_partitions(state, topic.topic_id, numbers, replication_factor))
+    if wanted.assignments is None:
+        placed = _place(state, topic.topic_id, numbers, replication_factor)
+    else:
+        placed = list(wanted.assignments)
+        if len(placed) != len(numbers):
+            raise InvalidReplicaAssignmentError(
+                f"topic {topic.name!r} would get {len(numbers)} more partitions, and replicas are "
+                f"named for {len(placed)}; name them for each that is added"
+            )
+        check_replicas(
+            state.image,
+            placed,
+            first=present,
+            replication_factor=replication_factor,
+            electable=available_brokers(state.image).electable,
+        )
+    step = tuple(_new_partitions(state, topic.topic_id, numbers, placed))
     _check_step(topic.name, step)
     return step
 
 
-def _new_partitions(
+def _place(
     state: MetadataState, topic_id: TopicId, numbers: range, replication_factor: int
-) -> Iterator[MetadataRecord]:
-    placed = place(
+) -> list[tuple[BrokerId, ...]]:
+    return place(
         state.image.brokers.values(),
         partitions=numbers,
         replication_factor=replication_factor,
         # The id is random, so topics of few partitions begin at different brokers.
         rotation=topic_id.int,
     )
+
+
+def _new_partitions(
+    state: MetadataState,
+    topic_id: TopicId,
+    numbers: range,
+    placed: Sequence[tuple[BrokerId, ...]],
+) -> Iterator[MetadataRecord]:
     electable = available_brokers(state.image).electable
     for number, replicas in zip(numbers, placed, strict=True):
         yield records.partition_changed(topic_id, number, _new_partition(replicas, electable))
@@ -256,14 +312,21 @@ def _new_partition(
     replicas: tuple[BrokerId, ...], electable: AbstractSet[BrokerId]
 ) -> PartitionImage:
     """Return a partition without records: every replica that may lead is in sync at once."""
+    in_sync = tuple(replica for replica in replicas if replica in electable)
     return PartitionImage(
         replicas=replicas,
-        in_sync_replicas=tuple(replica for replica in replicas if replica in electable),
+        in_sync_replicas=in_sync,
         eligible_leader_replicas=(),
-        leader=replicas[0],
+        leader=in_sync[0],
         leader_epoch=_FIRST_LEADER_EPOCH,
         partition_epoch=_FIRST_PARTITION_EPOCH,
     )
+
+
+def _partition_count(topic: NewTopic, defaults: TopicDefaults) -> int:
+    if topic.assignments:
+        return len(topic.assignments)
+    return _or_default(topic.partitions, defaults.partitions)
 
 
 def _or_default(given: int | None, default: int) -> int:

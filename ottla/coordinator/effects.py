@@ -44,3 +44,7 @@ class Effects:
 
     records: list[GroupRecord] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+
+    def answer(self, token: Token, value: object, *, after_commit: bool = True) -> None:
+        """Let a request be answered."""
+        self.answers.append(Answer(token, value, after_commit))

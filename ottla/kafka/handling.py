@@ -53,6 +53,21 @@ class RequestContext:
     api_version: int
     client_id: str
     connection: Connection
+    leave_out: Callable[[float], None] = lambda _: None
+    """Told for how many seconds nothing was done because the client said so, as in a long poll, so
+    that the duration of the request is that of its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled(Generic[M]):
+    """A response, after which no request of the connection is begun for ``mute_ms`` (KIP-219).
+
+    A handler, or what a :class:`Begun` waits for, gives this instead of the response. The client
+    is told by a field of the response itself, and those that know it keep quiet by themselves.
+    """
+
+    response: M
+    mute_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ PRODUCED_BYTES: Final = "ottla_produced_bytes_total"
 FETCHED_BYTES: Final = "ottla_fetched_bytes_total"
 FLUSH_SECONDS: Final = "ottla_flush_seconds"
 FLUSHED_LOGS: Final = "ottla_flushed_logs_total"
+KAFKA_CONNECTIONS: Final = "ottla_kafka_connections"
+KAFKA_REFUSED_CONNECTIONS: Final = "ottla_kafka_refused_connections_total"
+KAFKA_RECEIVED_BYTES: Final = "ottla_kafka_received_bytes_total"
+KAFKA_SENT_BYTES: Final = "ottla_kafka_sent_bytes_total"
 
 LATENCY_BUCKETS_SECONDS: Final = (
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30,
@@ -98,7 +102,8 @@ class BrokerMetrics:
         registry = self._registry
         self.requests = Counter(
             REQUESTS,
-            "Requests answered, by method and by Kafka's name of the error (NONE: success).",
+            "Requests answered, by method and by Kafka's name of the error (NONE: success). "
+            "Those of Kafka's protocol are kafka.Produce and so on.",
             ["method", "error"],
             registry=registry,
         )
@@ -131,6 +136,24 @@ class BrokerMetrics:
             registry=registry,
         )
         self.flushed_logs = Counter(FLUSHED_LOGS, "Logs synced to disk.", registry=registry)
+        self.kafka_connections = Gauge(
+            KAFKA_CONNECTIONS,
+            "Connections of Kafka's protocol that are open now.",
+            ["listener"],
+            registry=registry,
+        )
+        self.kafka_refused_connections = Counter(
+            KAFKA_REFUSED_CONNECTIONS,
+            "Connections of Kafka's protocol that were closed at once: there were too many.",
+            ["listener"],
+            registry=registry,
+        )
+        self.kafka_received_bytes = Counter(
+            KAFKA_RECEIVED_BYTES, "Bytes received on Kafka's listeners.", registry=registry
+        )
+        self.kafka_sent_bytes = Counter(
+            KAFKA_SENT_BYTES, "Bytes of responses on Kafka's listeners.", registry=registry
+        )
         Info("ottla_broker", "What runs here.", registry=registry).info(
             {"version": version, "node_id": str(node_id)}
         )

@@ -68,10 +68,22 @@ class NotLeaderOrFollowerError(MetadataError):
     code, name = 6, "NOT_LEADER_OR_FOLLOWER"
 
 
+class ReplicaNotAvailableError(MetadataError):
+    """A replica cannot be told of: its broker does not serve, or has no listener for the caller."""
+
+    code, name = 9, "REPLICA_NOT_AVAILABLE"
+
+
 class StorageError(MetadataError):
     """The disk failed: the broker writes no more to that directory until it restarts."""
 
     code, name = 56, "KAFKA_STORAGE_ERROR"
+
+
+class ListenerNotFoundError(MetadataError):
+    """The partition's leader has no listener of the name through which the caller came."""
+
+    code, name = 72, "LISTENER_NOT_FOUND"
 
 
 class FencedLeaderEpochError(MetadataError):
@@ -153,6 +165,24 @@ class ThrottlingQuotaExceededError(RetriableError):
     """A bound on concurrent work was reached; try again shortly."""
 
     code, name, status = 89, "THROTTLING_QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED"
+
+
+class FetchSessionIdNotFoundError(RetriableError):
+    """There is no such fetch session, or not any more; begin another with a full fetch."""
+
+    code, name, status = 70, "FETCH_SESSION_ID_NOT_FOUND", "NOT_FOUND"
+
+
+class InvalidFetchSessionEpochError(RetriableError):
+    """A fetch session goes on at another epoch; begin another with a full fetch."""
+
+    code, name, status = 71, "INVALID_FETCH_SESSION_EPOCH", "FAILED_PRECONDITION"
+
+
+class FetchSessionTopicIdError(RetriableError):
+    """A fetch session names topics by ids, and the request by names, or the reverse."""
+
+    code, name, status = 106, "FETCH_SESSION_TOPIC_ID_ERROR", "FAILED_PRECONDITION"
 
 
 # --- Refused --------------------------------------------------------------------
@@ -266,6 +296,12 @@ class OperationNotAttemptedError(RefusedError):
     code, name, status = 55, "OPERATION_NOT_ATTEMPTED", "ABORTED"
 
 
+class LogDirNotFoundError(RefusedError):
+    """The broker has no log directory of this path."""
+
+    code, name, status = 57, "LOG_DIR_NOT_FOUND", "NOT_FOUND"
+
+
 class UnsupportedCompressionError(RefusedError):
     """The batch names a codec that does not exist."""
 
@@ -332,28 +368,28 @@ class InvalidUpdateVersionError(RefusedError):
     code, name, status = 95, "INVALID_UPDATE_VERSION", "ABORTED"
 
 
+class FeatureUpdateFailedError(RefusedError):
+    """A feature cannot be at the level asked for, or another one of the request cannot."""
+
+    code, name, status = 96, "FEATURE_UPDATE_FAILED", "FAILED_PRECONDITION"
+
+
 class IneligibleReplicaError(RefusedError):
     """A replica that is fenced, shutting down or of an earlier life cannot join the in-sync set."""
 
     code, name, status = 107, "INELIGIBLE_REPLICA", "FAILED_PRECONDITION"
 
 
-def _concrete(base: type[OttlaError]) -> dict[int, type[OttlaError]]:
-    found: dict[int, type[OttlaError]] = {}
-    for child in base.__subclasses__():
-        found |= _concrete(child)
-        if "code" in vars(child):
-            assert child.code not in found, child
-            found[child.code] = child
-    return found
+class MismatchedEndpointTypeError(RefusedError):
+    """Controllers were asked for, at an address where brokers serve."""
+
+    code, name = 114, "MISMATCHED_ENDPOINT_TYPE"
 
 
-ERRORS_BY_CODE = _concrete(OttlaError)
+class UnsupportedEndpointTypeError(RefusedError):
+    """There are no endpoints of the type asked for."""
 
-
-def error_for(code: int, message: str) -> OttlaError:
-    """Make the error that a peer described; an unknown code gives a plain :exc:`OttlaError`."""
-    return ERRORS_BY_CODE.get(code, OttlaError)(message)
+    code, name = 115, "UNSUPPORTED_ENDPOINT_TYPE"
 
 
 # --- Groups -------------------------------------------------------------------------
@@ -411,6 +447,12 @@ class InvalidSessionTimeoutError(RefusedError):
     """The session timeout is outside of what the broker allows."""
 
     code, name = 26, "INVALID_SESSION_TIMEOUT"
+
+
+class InvalidCommitOffsetSizeError(RefusedError):
+    """The coordinator has as many committed offsets, or bytes about them, as it can hold."""
+
+    code, name, status = 28, "INVALID_COMMIT_OFFSET_SIZE", "RESOURCE_EXHAUSTED"
 
 
 class RebalanceInProgressError(RefusedError):
@@ -494,3 +536,24 @@ class InvalidRegularExpressionError(RefusedError):
     """The regular expression of a subscription is none."""
 
     code, name = 128, "INVALID_REGULAR_EXPRESSION"
+
+
+# --- By code ------------------------------------------------------------------------
+
+
+def _concrete(base: type[OttlaError]) -> dict[int, type[OttlaError]]:
+    found: dict[int, type[OttlaError]] = {}
+    for child in base.__subclasses__():
+        found |= _concrete(child)
+        if "code" in vars(child):
+            assert child.code not in found, child
+            found[child.code] = child
+    return found
+
+
+ERRORS_BY_CODE = _concrete(OttlaError)
+
+
+def error_for(code: int, message: str) -> OttlaError:
+    """Make the error that a peer described; an unknown code gives a plain :exc:`OttlaError`."""
+    return ERRORS_BY_CODE.get(code, OttlaError)(message)

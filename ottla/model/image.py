@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from ottla.model.ids import (
     NO_BROKER,
@@ -95,6 +96,22 @@ class PartitionImage:
         return min(min_insync_replicas, len(self.replicas) - len(self.adding_replicas))
 
 
+class QuotaEntity(NamedTuple):
+    """Whose quotas: those of a user, of a client by its id, or of a client of a user.
+
+    ``DEFAULT_ENTITY`` in place of a name stands for all that have no quotas by their own name.
+    """
+
+    user: str | None = None
+    """``None``: of every user."""
+    client_id: str | None = None
+    """``None``: of every client."""
+
+
+DEFAULT_ENTITY: Final = ""
+"""No user and no client has this name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicImage:
     """One topic with its partitions and the settings that differ from the defaults."""
@@ -122,6 +139,8 @@ class ClusterImage:
     """The data directory that each voter of the metadata quorum is known to have."""
     broker_configs: Mapping[BrokerId | None, Mapping[str, str]] = field(default_factory=dict)
     """Settings changed while running: of one broker, or by ``None`` the default of all."""
+    client_quotas: Mapping[QuotaEntity, Mapping[str, float]] = field(default_factory=dict)
+    """By entity, and then by key: see :mod:`ottla.model.quotas`."""
 
     def settings_of_broker(
         self, broker_id: BrokerId | None, configured: Mapping[str, str]

@@ -21,6 +21,34 @@ FETCH_RESPONSE_BYTES_DEFAULT: Final = 4 * MIB
 FETCH_PARTITION_BYTES_DEFAULT: Final = 1 * MIB
 """Kafka's ``max.partition.fetch.bytes``."""
 
+FETCH_TURN_BYTES: Final = 4 * MIB
+"""Read from the page cache for one response before others get their turn of the event loop: a
+millisecond or two."""
+
+KAFKA_FETCH_BYTES_MAX: Final = 512 * MIB
+"""Records in all answers of Kafka's protocol that are on their way to readers. A connection has one
+answer at a time, which holds at most its share, so that a thousand slow readers cost no more
+memory than ten."""
+
+KAFKA_FETCH_SHARE_BYTES_MIN: Final = 1 * MIB
+"""A connection's share is not less, however many there are: one batch of the default size."""
+
+KAFKA_FETCH_SHARE_MS: Final = 2 * 60_000
+"""A connection has a share for so long after its last fetch; twice as long as a fetch may wait."""
+
+KAFKA_FETCH_THROTTLE_MS: Final = 1_000
+"""How long a reader is asked to wait if too many wait for records already."""
+
+FETCH_SESSIONS_MAX: Final = 1_000
+"""Kafka's ``max.incremental.fetch.session.cache.slots``. A reader without a session names all its
+partitions in every fetch, and is otherwise served alike."""
+
+FETCH_SESSION_PARTITIONS_MAX: Final = 200_000
+"""In all fetch sessions together: some 60 MB."""
+
+FETCH_SESSION_EVICTED_AFTER_MS: Final = 120_000
+"""A session that was used since stays, as in Kafka: the newcomer does without one."""
+
 FETCH_WAIT_MAX_MS: Final = 60_000
 """A long poll outlives neither a proxy's idle timeout nor a reader's patience."""
 
@@ -67,8 +95,35 @@ ADMIN_TIMEOUT_DEFAULT_MS: Final = 30_000
 
 ADMIN_TIMEOUT_MAX_MS: Final = 600_000
 
+AUTO_CREATION_WAIT_MAX_MS: Final = 10_000
+"""How long a request for metadata waits for a topic that is created because of it. Whatever else a
+client sends on the same connection waits too, and it asks again."""
+
+METADATA_TOPICS_MAX: Final = 10_000
+"""Topics that one request for metadata names: a client asks for all at once that it uses."""
+
+DESCRIBED_PARTITIONS_MAX: Final = 2_000
+"""Partitions on one page of a description; Kafka's ``max.request.partition.size.limit``."""
+
 PRODUCER_ID_WAIT_MAX_MS: Final = 10_000
 """A producer that starts would rather hear that there is no controller than wait longer."""
+
+WIRE_CONTROL_FRAME_BYTES_MAX: Final = 1 * MIB
+"""One request of Kafka's protocol that brings no records. The largest that clients send, offsets
+for every partition of a large group, stays below half of it; what is read of it is bounded by
+``WIRE_REQUEST_ELEMENTS_MAX`` besides."""
+
+WIRE_PRODUCE_FRAME_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
+"""One ``Produce`` of Kafka's protocol. Clients fill one up to their ``max.request.size`` (1 MiB
+unless told otherwise) with batches of many partitions; this holds two of the largest."""
+
+WIRE_REQUEST_ELEMENTS_MAX: Final = 50_000
+"""Elements of all arrays of one request of Kafka's protocol, and its unknown tagged fields. Five
+times ``PARTITIONS_PER_REQUEST_MAX``, and read in some tens of milliseconds, which is as long as
+one request may hold the event loop."""
+
+WIRE_ELEMENTS_READ_MAX: Final = 10_000_000
+"""The same for what tests and tools read from a broker that they trust."""
 
 # --- Records and batches ---------------------------------------------------------
 
@@ -174,6 +229,81 @@ BROKER_HOST_CHARACTERS_MAX: Final = 253
 
 BROKER_RACK_CHARACTERS_MAX: Final = 255
 
+BROKER_LISTENERS_MAX: Final = 16
+"""Of Kafka's protocol: one for each network that clients come from, and a few to spare."""
+
+BROKER_LISTENER_NAME_CHARACTERS_MAX: Final = 64
+
+# --- Connections of Kafka's protocol -------------------------------------------------------
+
+KAFKA_ASSIGNMENT_REQUEST_BYTES_MAX: Final = 8 * MIB
+"""Of the request in which the leader of a group says who consumes what: a thousand members with a
+hundred partitions each."""
+
+KAFKA_RECEIVE_BYTES: Final = 64 * KIB
+"""Read at a time into a buffer that all connections share; what fits into it is copied out of it.
+Larger requests are received where they stay."""
+
+KAFKA_FRAME_GROWTH: Final = 4
+"""A buffer that is full grows this much, so that memory follows what has come, not what a size
+claims. Copying what was there costs a third of the request at worst, once on a connection."""
+
+KAFKA_TRUSTED_REQUEST_BYTES_MAX: Final = 4 * MIB
+"""A connection that has sent a whole request of some size gets the memory for the next one at
+once, up to this: producers send many of one size."""
+
+KAFKA_REQUESTS_READ_AHEAD_MAX: Final = 64
+KAFKA_BYTES_READ_AHEAD_MAX: Final = 1 * MIB
+"""Received on a connection and not begun, while an earlier request is served. One read may bring
+more, all of which is kept; then nothing is read."""
+
+KAFKA_REQUESTS_BEGUN_MAX: Final = 64
+KAFKA_BYTES_BEGUN_MAX: Final = 32 * MIB
+"""Begun on a connection and not answered: appends that wait for followers and the disk. A second
+of a fast disk; clients have five under way, unless they were told to have more."""
+
+KAFKA_FRAME_TIME_MIN_MS: Final = 30_000
+KAFKA_FRAME_BYTES_PER_S_MIN: Final = 128 * KIB
+"""A request that has begun to come is there after the first, and one second more for each of the
+second; a sender that is slower than that holds memory which others could use."""
+
+KAFKA_FIRST_REQUEST_TIME_MAX_MS: Final = 30_000
+"""Clients ask for the versions of the protocol as soon as they are connected."""
+
+KAFKA_TLS_HANDSHAKE_TIME_MAX_S: Final = 10.0
+
+KAFKA_UNSENT_BYTES_PAUSE: Final = 16 * KIB
+"""Responses that the peer does not take: beyond this, its next request waits."""
+
+KAFKA_UNSENT_BYTES_MAX: Final = 512 * MIB
+"""The same over all connections; beyond it, whoever asks next waits, whoever that is. Some tens of
+the largest answers."""
+
+KAFKA_STALLED_TIME_MAX_MS: Final = 60_000
+"""A peer that takes nothing of its response for this long is cut off."""
+
+KAFKA_SWEEP_INTERVAL_MS: Final = 1_000
+"""How often connections are looked at for the times above."""
+
+KAFKA_BACKLOG: Final = 1_024
+"""Connections that the kernel keeps until they are accepted: all clients of a broker that comes
+back."""
+
+KAFKA_ACCEPTED_AT_ONCE_MAX: Final = 64
+"""Connections accepted before others have their turn."""
+
+KAFKA_ACCEPT_PAUSE_MS: Final = 1_000
+"""Before accepting is tried again, when the process can open no more files."""
+
+KAFKA_SOFTWARE_NAME_CHARACTERS_MAX: Final = 100
+"""Of a client's name for its library, which is told in the diagnostics."""
+
+QUOTA_ENTITIES_MAX: Final = 10_000
+"""Users and clients with quotas of their own; all are in memory and in every snapshot."""
+
+QUOTA_ENTITIES_PER_REQUEST_MAX: Final = 1_000
+QUOTA_NAME_CHARACTERS_MAX: Final = 1_000
+
 # --- HTTP port ----------------------------------------------------------------------
 
 HTTP_REQUEST_BYTES_MAX: Final = 16 * KIB
@@ -266,3 +396,83 @@ the connection sees to that."""
 
 LOGS_CUT_AT_ONCE_MAX: Final = 64
 """Logs cut in one go on the log thread, before those who wait for it hear of it."""
+
+# --- Groups -----------------------------------------------------------------------------
+
+GROUP_REQUESTS_WAITING_MAX: Final = 20_000
+"""Requests of groups that wait for their answers in one broker, most of them members that wait for
+the others of their group; some 40 MB with their futures."""
+
+GROUP_REQUESTS_WAITING_BYTES_MAX: Final = 64 * MIB
+"""The subscriptions, assignments and offsets that those carry."""
+
+GROUP_REQUEST_BYTES_MAX: Final = 4 * MIB
+"""Subscriptions, assignments or offsets in one request. A group's assignments are one record
+together with its subscriptions, and that must fit in a batch."""
+
+GROUP_RECORDS_PER_TURN_MAX: Final = 500
+"""Records of a group log that are replayed or written anew before others get their turn of the
+event loop: some milliseconds."""
+
+GROUP_LOG_READ_BYTES: Final = 1 * MIB
+"""Of a group log, read at a time."""
+
+GROUP_LOGS_READ_AT_ONCE_MAX: Final = 2
+"""Group logs that one broker reads at the same time, of those that it has begun to lead: enough
+to keep a disk busy while the other's records are replayed."""
+
+GROUP_LOG_RECORDS_MIN: Final = 100_000
+"""A group log of fewer records is not written anew: it is read in a second."""
+
+GROUP_LOG_GARBAGE_MAX: Final = 4
+"""How many times as many records a group log may have as it needs, before it is written anew."""
+
+GROUP_LOG_RETRY_MIN_MS: Final = 100
+GROUP_LOG_RETRY_MAX_MS: Final = 10_000
+"""Before a group log that could not be read or written is read again, doubling."""
+
+GROUP_LOG_WRITABLE_INTERVAL_MS: Final = 200
+"""How often it is looked whether a group log takes records again: a replica that was lost comes
+back within seconds, and nobody tells."""
+
+GROUPS_PER_REQUEST_MAX: Final = 1_000
+"""Groups that one request names: some milliseconds of the event loop for each hundred."""
+
+# --- Groups: what a shard holds ---------------------------------------------------------
+
+GROUP_STRING_BYTES_MAX: Final = 32_767
+"""Ids and names of groups, members, protocols: what a string in Kafka's protocol can hold."""
+
+GROUP_RECORD_BYTES_MAX: Final = 4 * MIB
+"""One record of ``__consumer_offsets``: a classic group with all subscriptions and assignments.
+Half of the largest batch; a thousand members with 4 KiB each."""
+
+CLASSIC_GROUP_MEMBERS_MAX: Final = 5_000
+"""Members of one classic group, whatever ``group.max.size`` says. The leader is told of all of
+them in one answer, and assigns to all of them; groups in use have tens."""
+
+CLASSIC_PROTOCOLS_PER_MEMBER_MAX: Final = 64
+"""Ways of assigning that a member knows; clients have up to four."""
+
+CLASSIC_PENDING_MEMBERS_MAX: Final = 5_000
+"""Members of a group that were given an id and have not joined with it. Each is forgotten after
+its session timeout."""
+
+CONSUMER_PROTOCOL_TOPICS_MAX: Final = 100_000
+"""Topics in one consumer's subscription, whose count may claim anything."""
+
+GROUPS_PER_SHARD_MAX: Final = 20_000
+"""Groups in one partition of ``__consumer_offsets``: a million in all with the usual fifty."""
+
+GROUP_MEMBER_BYTES_PER_SHARD_MAX: Final = 64 * MIB
+"""Subscriptions and assignments of the members of classic groups in one partition of
+``__consumer_offsets``, which are in memory."""
+
+COMMITTED_OFFSETS_PER_SHARD_MAX: Final = 1_000_000
+"""Committed offsets in one partition of ``__consumer_offsets``, some 250 MB in memory."""
+
+OFFSET_METADATA_BYTES_PER_SHARD_MAX: Final = 64 * MIB
+"""What clients say about the offsets above, some bytes each; 4 KiB each would be gigabytes."""
+
+EXPIRED_OFFSETS_PER_TICK_MAX: Final = 10_000
+"""Offsets looked at for their age in one go: some milliseconds of the event loop."""

@@ -11,7 +11,11 @@ from typing import Final
 from ottla.model.errors import InvalidTopicError
 from ottla.model.limits import TOPIC_NAME_CHARACTERS_MAX
 
-INTERNAL_TOPICS: Final = frozenset({"__consumer_offsets", "__transaction_state"})
+CONSUMER_OFFSETS: Final = "__consumer_offsets"
+"""The log of the group coordinators."""
+
+INTERNAL_TOPICS: Final = frozenset({CONSUMER_OFFSETS, "__transaction_state"})
+"""Brokers keep them for themselves; clients may read them."""
 
 _LEGAL = re.compile(r"[A-Za-z0-9._-]+\Z")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from ottla.model.errors import ClusterAuthorizationError
 from ottla.model.ids import BrokerId
@@ -19,6 +19,21 @@ BROKER_NAME_PREFIX: Final = "broker-"
 
 _BROKER_NAME = re.compile(r"broker-(0|[1-9][0-9]{0,9})\Z")
 _BROKER_ID_MAX: Final = 2**31 - 1
+ANONYMOUS: Final = "User:ANONYMOUS"
+"""Whoever does not say who it is, in Kafka's words."""
+
+_SHORT_NAMES: Final = {
+    "commonName": "CN",
+    "organizationalUnitName": "OU",
+    "organizationName": "O",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+    "countryName": "C",
+    "streetAddress": "STREET",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+
 _COMMON_NAME: Final = "x509_common_name"
 _CERTIFICATE: Final = "x509_pem_cert"
 
@@ -57,3 +72,22 @@ def check_broker(authentication: Mapping[str, Iterable[bytes]], claimed: BrokerI
             f"{common_name(authentication)!r}, not {BROKER_NAME_PREFIX}{claimed}; give every "
             "broker a certificate of its own (ottla certs create)"
         )
+
+
+def principal_of(certificate: Mapping[str, Any] | None) -> str:
+    """Return Kafka's name for whoever has shown a certificate: ``User:CN=billing,O=Example``.
+
+    ``certificate`` is what ``SSLObject.getpeercert()`` returns: empty, or ``None``, without one.
+    The distinguished name is written as in RFC 2253, the most particular part first.
+    """
+    if not certificate:
+        return ANONYMOUS
+    return "User:" + ",".join(
+        "+".join(f"{_SHORT_NAMES.get(name, name)}={_escaped(value)}" for name, value in part)
+        for part in reversed(certificate["subject"])
+    )
+
+
+def _escaped(value: str) -> str:
+    escaped = re.sub(r'([,+"\\<>;=])', r"\\\1", value)
+    return f"\\{escaped}" if escaped.startswith(("#", " ")) else escaped

@@ -1,4 +1,4 @@
-"""PEM files into gRPC credentials, with what is wrong with them said before anything starts.
+"""PEM files into credentials, with what is wrong with them said before anything starts.
 
 gRPC itself takes any bytes for a certificate and reports a bad one as a connection that fails,
 much later and in the log of the other side. So the files are first shown to OpenSSL, through the
@@ -38,6 +38,25 @@ def server_credentials(
         root_certificates=authorities,
         require_client_auth=client_certificate_required,
     )
+
+
+def server_context(
+    *, certificate: Path, key: Path, ca: Path | None, client_certificate_required: bool
+) -> ssl.SSLContext:
+    """Return what Kafka's listeners need to serve TLS; the files mean what they mean for gRPC.
+
+    Raises :exc:`InvalidConfigError`. Reads files: may wait for the disk.
+    """
+    assert ca is not None or not client_certificate_required, "nothing to check clients against"
+    _checked_pair(certificate, key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    if ca is not None and client_certificate_required:
+        _checked_authorities(ca)
+        context.load_verify_locations(cafile=ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def channel_credentials(

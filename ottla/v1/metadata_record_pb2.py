@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eottla/v1/metadata_record.proto\x12\x08ottla.v1\"\x8f\x01\n\rMetadataBatch\x12\x18\n\x10\x63ontroller_epoch\x18\x01 \x01(\x03\x12)\n\x07records\x18\x02 \x03(\x0b\x32\x18.ottla.v1.MetadataRecord\x12\x11\n\tclient_id\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x14\n\x0c\x62\x61se_version\x18\x05 \x01(\x03\"\xb8\x01\n\x0eMetadataAnswer\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .ottla.v1.MetadataAnswer.Outcome\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x17\n\x0fmetadata_offset\x18\x03 \x01(\x03\"I\n\x07Outcome\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPLIED\x10\x01\x12\x12\n\x0eNOT_CONTROLLER\x10\x02\x12\x0c\n\x08\x43ONFLICT\x10\x03\"\x81\x07\n\x0eMetadataRecord\x12\x39\n\x12\x63ontroller_elected\x18\x01 \x01(\x0b\x32\x1b.ottla.v1.ControllerElectedH\x00\x12\x37\n\x11\x62roker_registered\x18\x02 \x01(\x0b\x32\x1a.ottla.v1.BrokerRegisteredH\x00\x12@\n\x16\x62roker_fencing_changed\x18\x03 \x01(\x0b\x32\x1e.ottla.v1.BrokerFencingChangedH\x00\x12/\n\rtopic_created\x18\x04 \x01(\x0b\x32\x16.ottla.v1.TopicCreatedH\x00\x12\x37\n\x11partition_changed\x18\x05 \x01(\x0b\x32\x1a.ottla.v1.PartitionChangedH\x00\x12/\n\rtopic_deleted\x18\x06 \x01(\x0b\x32\x16.ottla.v1.TopicDeletedH\x00\x12<\n\x14topic_config_changed\x18\x07 \x01(\x0b\x32\x1c.ottla.v1.TopicConfigChangedH\x00\x12@\n\x16producer_ids_allocated\x18\x08 \x01(\x0b\x32\x1e.ottla.v1.ProducerIdsAllocatedH\x00\x12/\n\rfeature_level\x18\t \x01(\x0b\x32\x16.ottla.v1.FeatureLevelH\x00\x12\x33\n\x0f\x63luster_created\x18\n \x01(\x0b\x32\x18.ottla.v1.ClusterCreatedH\x00\x12\x31\n\x0evoter_admitted\x18\x0b \x01(\x0b\x32\x17.ottla.v1.VoterAdmittedH\x00\x12<\n\x14\x62roker_shutting_down\x18\x0c \x01(\x0b\x32\x1c.ottla.v1.BrokerShuttingDownH\x00\x12\x42\n\x17\x62roker_draining_changed\x18\r \x01(\x0b\x32\x1f.ottla.v1.BrokerDrainingChangedH\x00\x12;\n\x13\x62roker_unregistered\x18\x0e \x01(\x0b\x32\x1c.ottla.v1.BrokerUnregisteredH\x00\x12>\n\x15\x62roker_config_changed\x18\x0f \x01(\x0b\x32\x1d.ottla.v1.BrokerConfigChangedH\x00\x42\x06\n\x04kind\"@\n\x11\x43ontrollerElected\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x18\n\x10\x63ontroller_epoch\x18\x02 \x01(\x03\"\xb0\x01\n\x10\x42rokerRegistered\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x11\n\tgrpc_port\x18\x04 \x01(\x05\x12\x0c\n\x04rack\x18\x05 \x01(\t\x12\x16\n\x0eincarnation_id\x18\x06 \x01(\x0c\x12\x16\n\x0e\x63lean_shutdown\x18\x07 \x01(\x08\x12\x14\n\x0c\x64irectory_id\x18\x08 \x01(\x0c\"O\n\x14\x42rokerFencingChanged\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x65nced\x18\x03 \x01(\x08\".\n\x0cTopicCreated\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\"\xf8\x01\n\x10PartitionChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x10\n\x08replicas\x18\x03 \x03(\x05\x12\x18\n\x10in_sync_replicas\x18\x04 \x03(\x05\x12 \n\x18\x65ligible_leader_replicas\x18\x05 \x03(\x05\x12\x0e\n\x06leader\x18\x06 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x07 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x08 \x01(\x05\x12\x17\n\x0f\x61\x64\x64ing_replicas\x18\t \x03(\x05\x12\x19\n\x11removing_replicas\x18\n \x03(\x05\" \n\x0cTopicDeleted\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"Q\n\x12TopicConfigChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_value\"Y\n\x14ProducerIdsAllocated\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x18\n\x10next_producer_id\x18\x03 \x01(\x03\"$\n\x0e\x43lusterCreated\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"8\n\rVoterAdmitted\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"=\n\x12\x42rokerShuttingDown\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"<\n\x15\x42rokerDrainingChanged\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"\'\n\x12\x42rokerUnregistered\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\"f\n\x13\x42rokerConfigChanged\x12\x16\n\tbroker_id\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_broker_idB\x08\n\x06_value\"+\n\x0c\x46\x65\x61tureLevel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"\xe6\x01\n\x10MetadataSnapshot\x12\x17\n\x0fmetadata_offset\x18\x01 \x01(\x03\x12)\n\x07records\x18\x02 \x03(\x0b\x32\x18.ottla.v1.MetadataRecord\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x38\n\x07\x61pplied\x18\x04 \x03(\x0b\x32\'.ottla.v1.MetadataSnapshot.AppliedBatch\x1a\x43\n\x0c\x41ppliedBatch\x12\x11\n\tclient_id\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x03 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eottla/v1/metadata_record.proto\x12\x08ottla.v1\"\x8f\x01\n\rMetadataBatch\x12\x18\n\x10\x63ontroller_epoch\x18\x01 \x01(\x03\x12)\n\x07records\x18\x02 \x03(\x0b\x32\x18.ottla.v1.MetadataRecord\x12\x11\n\tclient_id\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x14\n\x0c\x62\x61se_version\x18\x05 \x01(\x03\"\xb8\x01\n\x0eMetadataAnswer\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .ottla.v1.MetadataAnswer.Outcome\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x17\n\x0fmetadata_offset\x18\x03 \x01(\x03\"I\n\x07Outcome\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07\x41PPLIED\x10\x01\x12\x12\n\x0eNOT_CONTROLLER\x10\x02\x12\x0c\n\x08\x43ONFLICT\x10\x03\"\xbf\x07\n\x0eMetadataRecord\x12\x39\n\x12\x63ontroller_elected\x18\x01 \x01(\x0b\x32\x1b.ottla.v1.ControllerElectedH\x00\x12\x37\n\x11\x62roker_registered\x18\x02 \x01(\x0b\x32\x1a.ottla.v1.BrokerRegisteredH\x00\x12@\n\x16\x62roker_fencing_changed\x18\x03 \x01(\x0b\x32\x1e.ottla.v1.BrokerFencingChangedH\x00\x12/\n\rtopic_created\x18\x04 \x01(\x0b\x32\x16.ottla.v1.TopicCreatedH\x00\x12\x37\n\x11partition_changed\x18\x05 \x01(\x0b\x32\x1a.ottla.v1.PartitionChangedH\x00\x12/\n\rtopic_deleted\x18\x06 \x01(\x0b\x32\x16.ottla.v1.TopicDeletedH\x00\x12<\n\x14topic_config_changed\x18\x07 \x01(\x0b\x32\x1c.ottla.v1.TopicConfigChangedH\x00\x12@\n\x16producer_ids_allocated\x18\x08 \x01(\x0b\x32\x1e.ottla.v1.ProducerIdsAllocatedH\x00\x12/\n\rfeature_level\x18\t \x01(\x0b\x32\x16.ottla.v1.FeatureLevelH\x00\x12\x33\n\x0f\x63luster_created\x18\n \x01(\x0b\x32\x18.ottla.v1.ClusterCreatedH\x00\x12\x31\n\x0evoter_admitted\x18\x0b \x01(\x0b\x32\x17.ottla.v1.VoterAdmittedH\x00\x12<\n\x14\x62roker_shutting_down\x18\x0c \x01(\x0b\x32\x1c.ottla.v1.BrokerShuttingDownH\x00\x12\x42\n\x17\x62roker_draining_changed\x18\r \x01(\x0b\x32\x1f.ottla.v1.BrokerDrainingChangedH\x00\x12;\n\x13\x62roker_unregistered\x18\x0e \x01(\x0b\x32\x1c.ottla.v1.BrokerUnregisteredH\x00\x12>\n\x15\x62roker_config_changed\x18\x0f \x01(\x0b\x32\x1d.ottla.v1.BrokerConfigChangedH\x00\x12<\n\x14\x63lient_quota_changed\x18\x10 \x01(\x0b\x32\x1c.ottla.v1.ClientQuotaChangedH\x00\x42\x06\n\x04kind\"@\n\x11\x43ontrollerElected\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x18\n\x10\x63ontroller_epoch\x18\x02 \x01(\x03\"\xce\x02\n\x10\x42rokerRegistered\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x11\n\tgrpc_port\x18\x04 \x01(\x05\x12\x0c\n\x04rack\x18\x05 \x01(\t\x12\x16\n\x0eincarnation_id\x18\x06 \x01(\x0c\x12\x16\n\x0e\x63lean_shutdown\x18\x07 \x01(\x08\x12\x14\n\x0c\x64irectory_id\x18\x08 \x01(\x0c\x12\x36\n\tlisteners\x18\t \x03(\x0b\x32#.ottla.v1.BrokerRegistered.Listener\x1a\x64\n\x08Listener\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\x05\x12\x19\n\x11security_protocol\x18\x04 \x01(\t\x12\x13\n\x0b\x61ny_address\x18\x05 \x01(\x08\"O\n\x14\x42rokerFencingChanged\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x65nced\x18\x03 \x01(\x08\".\n\x0cTopicCreated\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\"\xf8\x01\n\x10PartitionChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x10\n\x08replicas\x18\x03 \x03(\x05\x12\x18\n\x10in_sync_replicas\x18\x04 \x03(\x05\x12 \n\x18\x65ligible_leader_replicas\x18\x05 \x03(\x05\x12\x0e\n\x06leader\x18\x06 \x01(\x05\x12\x14\n\x0cleader_epoch\x18\x07 \x01(\x05\x12\x17\n\x0fpartition_epoch\x18\x08 \x01(\x05\x12\x17\n\x0f\x61\x64\x64ing_replicas\x18\t \x03(\x05\x12\x19\n\x11removing_replicas\x18\n \x03(\x05\" \n\x0cTopicDeleted\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\"Q\n\x12TopicConfigChanged\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_value\"Y\n\x14ProducerIdsAllocated\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\x12\x18\n\x10next_producer_id\x18\x03 \x01(\x03\"$\n\x0e\x43lusterCreated\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"8\n\rVoterAdmitted\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x64irectory_id\x18\x02 \x01(\x0c\"=\n\x12\x42rokerShuttingDown\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x14\n\x0c\x62roker_epoch\x18\x02 \x01(\x03\"<\n\x15\x42rokerDrainingChanged\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"\'\n\x12\x42rokerUnregistered\x12\x11\n\tbroker_id\x18\x01 \x01(\x05\"f\n\x13\x42rokerConfigChanged\x12\x16\n\tbroker_id\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x0c\n\n_broker_idB\x08\n\x06_value\"\x81\x01\n\x12\x43lientQuotaChanged\x12\x11\n\x04user\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tclient_id\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x12\n\x05value\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\x07\n\x05_userB\x0c\n\n_client_idB\x08\n\x06_value\"+\n\x0c\x46\x65\x61tureLevel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"\xe6\x01\n\x10MetadataSnapshot\x12\x17\n\x0fmetadata_offset\x18\x01 \x01(\x03\x12)\n\x07records\x18\x02 \x03(\x0b\x32\x18.ottla.v1.MetadataRecord\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x38\n\x07\x61pplied\x18\x04 \x03(\x0b\x32\'.ottla.v1.MetadataSnapshot.AppliedBatch\x1a\x43\n\x0c\x41ppliedBatch\x12\x11\n\tclient_id\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x03 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,39 +38,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METADATAANSWER_OUTCOME']._serialized_start=302
   _globals['_METADATAANSWER_OUTCOME']._serialized_end=375
   _globals['_METADATARECORD']._serialized_start=378
-  _globals['_METADATARECORD']._serialized_end=1275
-  _globals['_CONTROLLERELECTED']._serialized_start=1277
-  _globals['_CONTROLLERELECTED']._serialized_end=1341
-  _globals['_BROKERREGISTERED']._serialized_start=1344
-  _globals['_BROKERREGISTERED']._serialized_end=1520
-  _globals['_BROKERFENCINGCHANGED']._serialized_start=1522
-  _globals['_BROKERFENCINGCHANGED']._serialized_end=1601
-  _globals['_TOPICCREATED']._serialized_start=1603
-  _globals['_TOPICCREATED']._serialized_end=1649
-  _globals['_PARTITIONCHANGED']._serialized_start=1652
-  _globals['_PARTITIONCHANGED']._serialized_end=1900
-  _globals['_TOPICDELETED']._serialized_start=1902
-  _globals['_TOPICDELETED']._serialized_end=1934
-  _globals['_TOPICCONFIGCHANGED']._serialized_start=1936
-  _globals['_TOPICCONFIGCHANGED']._serialized_end=2017
-  _globals['_PRODUCERIDSALLOCATED']._serialized_start=2019
-  _globals['_PRODUCERIDSALLOCATED']._serialized_end=2108
-  _globals['_CLUSTERCREATED']._serialized_start=2110
-  _globals['_CLUSTERCREATED']._serialized_end=2146
-  _globals['_VOTERADMITTED']._serialized_start=2148
-  _globals['_VOTERADMITTED']._serialized_end=2204
-  _globals['_BROKERSHUTTINGDOWN']._serialized_start=2206
-  _globals['_BROKERSHUTTINGDOWN']._serialized_end=2267
-  _globals['_BROKERDRAININGCHANGED']._serialized_start=2269
-  _globals['_BROKERDRAININGCHANGED']._serialized_end=2329
-  _globals['_BROKERUNREGISTERED']._serialized_start=2331
-  _globals['_BROKERUNREGISTERED']._serialized_end=2370
-  _globals['_BROKERCONFIGCHANGED']._serialized_start=2372
-  _globals['_BROKERCONFIGCHANGED']._serialized_end=2474
-  _globals['_FEATURELEVEL']._serialized_start=2476
-  _globals['_FEATURELEVEL']._serialized_end=2519
-  _globals['_METADATASNAPSHOT']._serialized_start=2522
-  _globals['_METADATASNAPSHOT']._serialized_end=2752
-  _globals['_METADATASNAPSHOT_APPLIEDBATCH']._serialized_start=2685
-  _globals['_METADATASNAPSHOT_APPLIEDBATCH']._serialized_end=2752
+  _globals['_METADATARECORD']._serialized_end=1337
+  _globals['_CONTROLLERELECTED']._serialized_start=1339
+  _globals['_CONTROLLERELECTED']._serialized_end=1403
+  _globals['_BROKERREGISTERED']._serialized_start=1406
+  _globals['_BROKERREGISTERED']._serialized_end=1740
+  _globals['_BROKERREGISTERED_LISTENER']._serialized_start=1640
+  _globals['_BROKERREGISTERED_LISTENER']._serialized_end=1740
+  _globals['_BROKERFENCINGCHANGED']._serialized_start=1742
+  _globals['_BROKERFENCINGCHANGED']._serialized_end=1821
+  _globals['_TOPICCREATED']._serialized_start=1823
+  _globals['_TOPICCREATED']._serialized_end=1869
+  _globals['_PARTITIONCHANGED']._serialized_start=1872
+  _globals['_PARTITIONCHANGED']._serialized_end=2120
+  _globals['_TOPICDELETED']._serialized_start=2122
+  _globals['_TOPICDELETED']._serialized_end=2154
+  _globals['_TOPICCONFIGCHANGED']._serialized_start=2156
+  _globals['_TOPICCONFIGCHANGED']._serialized_end=2237
+  _globals['_PRODUCERIDSALLOCATED']._serialized_start=2239
+  _globals['_PRODUCERIDSALLOCATED']._serialized_end=2328
+  _globals['_CLUSTERCREATED']._serialized_start=2330
+  _globals['_CLUSTERCREATED']._serialized_end=2366
+  _globals['_VOTERADMITTED']._serialized_start=2368
+  _globals['_VOTERADMITTED']._serialized_end=2424
+  _globals['_BROKERSHUTTINGDOWN']._serialized_start=2426
+  _globals['_BROKERSHUTTINGDOWN']._serialized_end=2487
+  _globals['_BROKERDRAININGCHANGED']._serialized_start=2489
+  _globals['_BROKERDRAININGCHANGED']._serialized_end=2549
+  _globals['_BROKERUNREGISTERED']._serialized_start=2551
+  _globals['_BROKERUNREGISTERED']._serialized_end=2590
+  _globals['_BROKERCONFIGCHANGED']._serialized_start=2592
+  _globals['_BROKERCONFIGCHANGED']._serialized_end=2694
+  _globals['_CLIENTQUOTACHANGED']._serialized_start=2697
+  _globals['_CLIENTQUOTACHANGED']._serialized_end=2826
+  _globals['_FEATURELEVEL']._serialized_start=2828
+  _globals['_FEATURELEVEL']._serialized_end=2871
+  _globals['_METADATASNAPSHOT']._serialized_start=2874
+  _globals['_METADATASNAPSHOT']._serialized_end=3104
+  _globals['_METADATASNAPSHOT_APPLIEDBATCH']._serialized_start=3037
+  _globals['_METADATASNAPSHOT_APPLIEDBATCH']._serialized_end=3104
 # @@protoc_insertion_point(module_scope)

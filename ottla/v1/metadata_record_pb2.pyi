@@ -42,7 +42,7 @@ class MetadataAnswer(_message.Message):
     def __init__(self, outcome: _Optional[_Union[MetadataAnswer.Outcome, str]] = ..., version: _Optional[int] = ..., metadata_offset: _Optional[int] = ...) -> None: ...
 
 class MetadataRecord(_message.Message):
-    __slots__ = ("controller_elected", "broker_registered", "broker_fencing_changed", "topic_created", "partition_changed", "topic_deleted", "topic_config_changed", "producer_ids_allocated", "feature_level", "cluster_created", "voter_admitted", "broker_shutting_down", "broker_draining_changed", "broker_unregistered", "broker_config_changed")
+    __slots__ = ("controller_elected", "broker_registered", "broker_fencing_changed", "topic_created", "partition_changed", "topic_deleted", "topic_config_changed", "producer_ids_allocated", "feature_level", "cluster_created", "voter_admitted", "broker_shutting_down", "broker_draining_changed", "broker_unregistered", "broker_config_changed", "client_quota_changed")
     CONTROLLER_ELECTED_FIELD_NUMBER: _ClassVar[int]
     BROKER_REGISTERED_FIELD_NUMBER: _ClassVar[int]
     BROKER_FENCING_CHANGED_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,7 @@ class MetadataRecord(_message.Message):
     BROKER_DRAINING_CHANGED_FIELD_NUMBER: _ClassVar[int]
     BROKER_UNREGISTERED_FIELD_NUMBER: _ClassVar[int]
     BROKER_CONFIG_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_QUOTA_CHANGED_FIELD_NUMBER: _ClassVar[int]
     controller_elected: ControllerElected
     broker_registered: BrokerRegistered
     broker_fencing_changed: BrokerFencingChanged
@@ -73,7 +74,8 @@ class MetadataRecord(_message.Message):
     broker_draining_changed: BrokerDrainingChanged
     broker_unregistered: BrokerUnregistered
     broker_config_changed: BrokerConfigChanged
-    def __init__(self, controller_elected: _Optional[_Union[ControllerElected, _Mapping]] = ..., broker_registered: _Optional[_Union[BrokerRegistered, _Mapping]] = ..., broker_fencing_changed: _Optional[_Union[BrokerFencingChanged, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., topic_config_changed: _Optional[_Union[TopicConfigChanged, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., feature_level: _Optional[_Union[FeatureLevel, _Mapping]] = ..., cluster_created: _Optional[_Union[ClusterCreated, _Mapping]] = ..., voter_admitted: _Optional[_Union[VoterAdmitted, _Mapping]] = ..., broker_shutting_down: _Optional[_Union[BrokerShuttingDown, _Mapping]] = ..., broker_draining_changed: _Optional[_Union[BrokerDrainingChanged, _Mapping]] = ..., broker_unregistered: _Optional[_Union[BrokerUnregistered, _Mapping]] = ..., broker_config_changed: _Optional[_Union[BrokerConfigChanged, _Mapping]] = ...) -> None: ...
+    client_quota_changed: ClientQuotaChanged
+    def __init__(self, controller_elected: _Optional[_Union[ControllerElected, _Mapping]] = ..., broker_registered: _Optional[_Union[BrokerRegistered, _Mapping]] = ..., broker_fencing_changed: _Optional[_Union[BrokerFencingChanged, _Mapping]] = ..., topic_created: _Optional[_Union[TopicCreated, _Mapping]] = ..., partition_changed: _Optional[_Union[PartitionChanged, _Mapping]] = ..., topic_deleted: _Optional[_Union[TopicDeleted, _Mapping]] = ..., topic_config_changed: _Optional[_Union[TopicConfigChanged, _Mapping]] = ..., producer_ids_allocated: _Optional[_Union[ProducerIdsAllocated, _Mapping]] = ..., feature_level: _Optional[_Union[FeatureLevel, _Mapping]] = ..., cluster_created: _Optional[_Union[ClusterCreated, _Mapping]] = ..., voter_admitted: _Optional[_Union[VoterAdmitted, _Mapping]] = ..., broker_shutting_down: _Optional[_Union[BrokerShuttingDown, _Mapping]] = ..., broker_draining_changed: _Optional[_Union[BrokerDrainingChanged, _Mapping]] = ..., broker_unregistered: _Optional[_Union[BrokerUnregistered, _Mapping]] = ..., broker_config_changed: _Optional[_Union[BrokerConfigChanged, _Mapping]] = ..., client_quota_changed: _Optional[_Union[ClientQuotaChanged, _Mapping]] = ...) -> None: ...
 
 class ControllerElected(_message.Message):
     __slots__ = ("broker_id", "controller_epoch")
@@ -84,7 +86,20 @@ class ControllerElected(_message.Message):
     def __init__(self, broker_id: _Optional[int] = ..., controller_epoch: _Optional[int] = ...) -> None: ...
 
 class BrokerRegistered(_message.Message):
-    __slots__ = ("broker_id", "broker_epoch", "host", "grpc_port", "rack", "incarnation_id", "clean_shutdown", "directory_id")
+    __slots__ = ("broker_id", "broker_epoch", "host", "grpc_port", "rack", "incarnation_id", "clean_shutdown", "directory_id", "listeners")
+    class Listener(_message.Message):
+        __slots__ = ("name", "host", "port", "security_protocol", "any_address")
+        NAME_FIELD_NUMBER: _ClassVar[int]
+        HOST_FIELD_NUMBER: _ClassVar[int]
+        PORT_FIELD_NUMBER: _ClassVar[int]
+        SECURITY_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+        ANY_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        name: str
+        host: str
+        port: int
+        security_protocol: str
+        any_address: bool
+        def __init__(self, name: _Optional[str] = ..., host: _Optional[str] = ..., port: _Optional[int] = ..., security_protocol: _Optional[str] = ..., any_address: _Optional[bool] = ...) -> None: ...
     BROKER_ID_FIELD_NUMBER: _ClassVar[int]
     BROKER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +108,7 @@ class BrokerRegistered(_message.Message):
     INCARNATION_ID_FIELD_NUMBER: _ClassVar[int]
     CLEAN_SHUTDOWN_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_ID_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
     broker_id: int
     broker_epoch: int
     host: str
@@ -101,7 +117,8 @@ class BrokerRegistered(_message.Message):
     incarnation_id: bytes
     clean_shutdown: bool
     directory_id: bytes
-    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., host: _Optional[str] = ..., grpc_port: _Optional[int] = ..., rack: _Optional[str] = ..., incarnation_id: _Optional[bytes] = ..., clean_shutdown: _Optional[bool] = ..., directory_id: _Optional[bytes] = ...) -> None: ...
+    listeners: _containers.RepeatedCompositeFieldContainer[BrokerRegistered.Listener]
+    def __init__(self, broker_id: _Optional[int] = ..., broker_epoch: _Optional[int] = ..., host: _Optional[str] = ..., grpc_port: _Optional[int] = ..., rack: _Optional[str] = ..., incarnation_id: _Optional[bytes] = ..., clean_shutdown: _Optional[bool] = ..., directory_id: _Optional[bytes] = ..., listeners: _Optional[_Iterable[_Union[BrokerRegistered.Listener, _Mapping]]] = ...) -> None: ...
 
 class BrokerFencingChanged(_message.Message):
     __slots__ = ("broker_id", "broker_epoch", "fenced")
@@ -216,6 +233,18 @@ class BrokerConfigChanged(_message.Message):
     key: str
     value: str
     def __init__(self, broker_id: _Optional[int] = ..., key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class ClientQuotaChanged(_message.Message):
+    __slots__ = ("user", "client_id", "key", "value")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    user: str
+    client_id: str
+    key: str
+    value: float
+    def __init__(self, user: _Optional[str] = ..., client_id: _Optional[str] = ..., key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class FeatureLevel(_message.Message):
     __slots__ = ("name", "level")

@@ -41,12 +41,21 @@ class Error(_message.Message):
         REQUEST_TIMED_OUT: _ClassVar[Error.Code]
         BROKER_NOT_AVAILABLE: _ClassVar[Error.Code]
         MESSAGE_TOO_LARGE: _ClassVar[Error.Code]
+        OFFSET_METADATA_TOO_LARGE: _ClassVar[Error.Code]
+        COORDINATOR_LOAD_IN_PROGRESS: _ClassVar[Error.Code]
         COORDINATOR_NOT_AVAILABLE: _ClassVar[Error.Code]
+        NOT_COORDINATOR: _ClassVar[Error.Code]
         INVALID_TOPIC_EXCEPTION: _ClassVar[Error.Code]
         RECORD_LIST_TOO_LARGE: _ClassVar[Error.Code]
         NOT_ENOUGH_REPLICAS: _ClassVar[Error.Code]
         NOT_ENOUGH_REPLICAS_AFTER_APPEND: _ClassVar[Error.Code]
         INVALID_REQUIRED_ACKS: _ClassVar[Error.Code]
+        ILLEGAL_GENERATION: _ClassVar[Error.Code]
+        INCONSISTENT_GROUP_PROTOCOL: _ClassVar[Error.Code]
+        INVALID_GROUP_ID: _ClassVar[Error.Code]
+        UNKNOWN_MEMBER_ID: _ClassVar[Error.Code]
+        INVALID_SESSION_TIMEOUT: _ClassVar[Error.Code]
+        REBALANCE_IN_PROGRESS: _ClassVar[Error.Code]
         CLUSTER_AUTHORIZATION_FAILED: _ClassVar[Error.Code]
         INVALID_TIMESTAMP: _ClassVar[Error.Code]
         UNSUPPORTED_VERSION: _ClassVar[Error.Code]
@@ -63,16 +72,23 @@ class Error(_message.Message):
         INVALID_TXN_STATE: _ClassVar[Error.Code]
         OPERATION_NOT_ATTEMPTED: _ClassVar[Error.Code]
         KAFKA_STORAGE_ERROR: _ClassVar[Error.Code]
+        NON_EMPTY_GROUP: _ClassVar[Error.Code]
+        GROUP_ID_NOT_FOUND: _ClassVar[Error.Code]
         FENCED_LEADER_EPOCH: _ClassVar[Error.Code]
         UNKNOWN_LEADER_EPOCH: _ClassVar[Error.Code]
         UNSUPPORTED_COMPRESSION_TYPE: _ClassVar[Error.Code]
         STALE_BROKER_EPOCH: _ClassVar[Error.Code]
         OFFSET_NOT_AVAILABLE: _ClassVar[Error.Code]
+        MEMBER_ID_REQUIRED: _ClassVar[Error.Code]
         PREFERRED_LEADER_NOT_AVAILABLE: _ClassVar[Error.Code]
+        GROUP_MAX_SIZE_REACHED: _ClassVar[Error.Code]
+        FENCED_INSTANCE_ID: _ClassVar[Error.Code]
         ELIGIBLE_LEADERS_NOT_AVAILABLE: _ClassVar[Error.Code]
         ELECTION_NOT_NEEDED: _ClassVar[Error.Code]
         NO_REASSIGNMENT_IN_PROGRESS: _ClassVar[Error.Code]
+        GROUP_SUBSCRIBED_TO_TOPIC: _ClassVar[Error.Code]
         INVALID_RECORD: _ClassVar[Error.Code]
+        UNSTABLE_OFFSET_COMMIT: _ClassVar[Error.Code]
         THROTTLING_QUOTA_EXCEEDED: _ClassVar[Error.Code]
         RESOURCE_NOT_FOUND: _ClassVar[Error.Code]
         INCONSISTENT_VOTER_SET: _ClassVar[Error.Code]
@@ -81,6 +97,11 @@ class Error(_message.Message):
         BROKER_ID_NOT_REGISTERED: _ClassVar[Error.Code]
         INCONSISTENT_CLUSTER_ID: _ClassVar[Error.Code]
         INELIGIBLE_REPLICA: _ClassVar[Error.Code]
+        FENCED_MEMBER_EPOCH: _ClassVar[Error.Code]
+        UNRELEASED_INSTANCE_ID: _ClassVar[Error.Code]
+        UNSUPPORTED_ASSIGNOR: _ClassVar[Error.Code]
+        STALE_MEMBER_EPOCH: _ClassVar[Error.Code]
+        INVALID_REGULAR_EXPRESSION: _ClassVar[Error.Code]
     NONE: Error.Code
     UNKNOWN_SERVER_ERROR: Error.Code
     OFFSET_OUT_OF_RANGE: Error.Code
@@ -91,12 +112,21 @@ class Error(_message.Message):
     REQUEST_TIMED_OUT: Error.Code
     BROKER_NOT_AVAILABLE: Error.Code
     MESSAGE_TOO_LARGE: Error.Code
+    OFFSET_METADATA_TOO_LARGE: Error.Code
+    COORDINATOR_LOAD_IN_PROGRESS: Error.Code
     COORDINATOR_NOT_AVAILABLE: Error.Code
+    NOT_COORDINATOR: Error.Code
     INVALID_TOPIC_EXCEPTION: Error.Code
     RECORD_LIST_TOO_LARGE: Error.Code
     NOT_ENOUGH_REPLICAS: Error.Code
     NOT_ENOUGH_REPLICAS_AFTER_APPEND: Error.Code
     INVALID_REQUIRED_ACKS: Error.Code
+    ILLEGAL_GENERATION: Error.Code
+    INCONSISTENT_GROUP_PROTOCOL: Error.Code
+    INVALID_GROUP_ID: Error.Code
+    UNKNOWN_MEMBER_ID: Error.Code
+    INVALID_SESSION_TIMEOUT: Error.Code
+    REBALANCE_IN_PROGRESS: Error.Code
     CLUSTER_AUTHORIZATION_FAILED: Error.Code
     INVALID_TIMESTAMP: Error.Code
     UNSUPPORTED_VERSION: Error.Code
@@ -113,16 +143,23 @@ class Error(_message.Message):
     INVALID_TXN_STATE: Error.Code
     OPERATION_NOT_ATTEMPTED: Error.Code
     KAFKA_STORAGE_ERROR: Error.Code
+    NON_EMPTY_GROUP: Error.Code
+    GROUP_ID_NOT_FOUND: Error.Code
     FENCED_LEADER_EPOCH: Error.Code
     UNKNOWN_LEADER_EPOCH: Error.Code
     UNSUPPORTED_COMPRESSION_TYPE: Error.Code
     STALE_BROKER_EPOCH: Error.Code
     OFFSET_NOT_AVAILABLE: Error.Code
+    MEMBER_ID_REQUIRED: Error.Code
     PREFERRED_LEADER_NOT_AVAILABLE: Error.Code
+    GROUP_MAX_SIZE_REACHED: Error.Code
+    FENCED_INSTANCE_ID: Error.Code
     ELIGIBLE_LEADERS_NOT_AVAILABLE: Error.Code
     ELECTION_NOT_NEEDED: Error.Code
     NO_REASSIGNMENT_IN_PROGRESS: Error.Code
+    GROUP_SUBSCRIBED_TO_TOPIC: Error.Code
     INVALID_RECORD: Error.Code
+    UNSTABLE_OFFSET_COMMIT: Error.Code
     THROTTLING_QUOTA_EXCEEDED: Error.Code
     RESOURCE_NOT_FOUND: Error.Code
     INCONSISTENT_VOTER_SET: Error.Code
@@ -131,6 +168,11 @@ class Error(_message.Message):
     BROKER_ID_NOT_REGISTERED: Error.Code
     INCONSISTENT_CLUSTER_ID: Error.Code
     INELIGIBLE_REPLICA: Error.Code
+    FENCED_MEMBER_EPOCH: Error.Code
+    UNRELEASED_INSTANCE_ID: Error.Code
+    UNSUPPORTED_ASSIGNOR: Error.Code
+    STALE_MEMBER_EPOCH: Error.Code
+    INVALID_REGULAR_EXPRESSION: Error.Code
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRIABLE_FIELD_NUMBER: _ClassVar[int]

@@ -14,9 +14,13 @@ millisecond a class, which is the whole start of a broker for three hundred of t
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple, TypeAlias
+from uuid import UUID
 
-from ottla.record.compression import Buffer as Buffer  # noqa: PLC0414 -- for the messages
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+NO_UUID: Final = UUID(int=0)
+"""No id, on the wire sixteen zeroes."""
 
 
 class Field(NamedTuple):
@@ -40,7 +44,7 @@ class Field(NamedTuple):
     """The versions in which it is sent with the number ``tag``, behind the others."""
 
 
-class Message:
+class Message:  # noqa: PLW1641 -- what can be changed is not hashed
     """A message of Kafka's protocol, or a structure inside one: slots and a table.
 
     Milliseconds, error codes and enumerations are plain integers. A UUID is never ``None``: no id
@@ -66,11 +70,7 @@ class Message:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(
-            getattr(self, field.name) == getattr(other, field.name) for field in self.FIELDS
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # as the language asks of what can be changed
+        return all(getattr(self, field.name) == getattr(other, field.name) for field in self.FIELDS)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in self.FIELDS)

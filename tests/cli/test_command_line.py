@@ -17,7 +17,18 @@ from ottla.cli.output import ByteCount, as_size, print_facts, print_table
 
 CaptureFixture = pytest.CaptureFixture[str]
 
-NAMES = ["up", "broker", "cluster", "certs", "topic", "produce", "consume", "log", "simulate"]
+NAMES = [
+    "up",
+    "broker",
+    "cluster",
+    "certs",
+    "topic",
+    "produce",
+    "consume",
+    "group",
+    "log",
+    "simulate",
+]
 
 
 def said(capsys: CaptureFixture, *arguments: str) -> tuple[int, str]:
@@ -52,6 +63,7 @@ def test_line_in_the_list_is_the_first_line_of_the_commands_own_help(name: str) 
             ["topic", verb]
             for verb in ("create", "list", "describe", "alter", "reassign", "delete")
         ),
+        *(["group", verb] for verb in ("list", "describe", "lag", "reset-offsets", "delete")),
         ["log", "dump"],
         ["certs", "create"],
         *(

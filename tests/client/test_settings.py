@@ -70,9 +70,9 @@ def test_unknown_setting_is_refused_with_the_nearest_name() -> None:
         produce(lingerms=5)
 
 
-def test_consumer_group_is_not_silently_accepted() -> None:
-    with pytest.raises(InvalidConfigError, match="consumer groups are not available yet"):
-        consume(group_id="mine")
+def test_group_without_a_name_is_refused() -> None:
+    with pytest.raises(InvalidConfigError, match="group_id is empty"):
+        consume(group_id="")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ from ottla.model.errors import (
     UnsupportedVersionError,
 )
 from ottla.model.ids import BrokerEpoch, BrokerId, TopicPartition
+from ottla.model.image import BrokerListener
 from ottla.v1.controller_pb2 import ControllerRequest, ControllerResponse
 
 FAST: Final = settings(max_examples=10, deadline=None)
@@ -124,6 +125,16 @@ REQUESTS: dict[type, st.SearchStrategy[object]] = {
         clean_shutdown=FLAG,
         directory_id=st.binary(max_size=20),
         voter=FLAG,
+        listeners=several(
+            st.builds(
+                BrokerListener,
+                name=TEXT,
+                host=TEXT,
+                port=INT32,
+                security_protocol=TEXT,
+                any_address=FLAG,
+            )
+        ),
     ),
     FenceBroker: life(FenceBroker),
     UnfenceBroker: life(UnfenceBroker),

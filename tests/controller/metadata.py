@@ -51,7 +51,7 @@ from ottla.model.ids import (
     TopicId,
     TopicPartition,
 )
-from ottla.model.image import BrokerImage, PartitionImage, TopicImage
+from ottla.model.image import BrokerImage, BrokerListener, PartitionImage, TopicImage
 
 CLUSTER_ID = "cluster-of-the-tests"
 CLIENT_ID = 77
@@ -122,6 +122,7 @@ class Metadata:
         clean_shutdown: bool = False,
         directory: int = 0,
         voter: bool = False,
+        listeners: tuple[BrokerListener, ...] = (),
     ) -> int:
         request = registration(
             broker,
@@ -131,6 +132,7 @@ class Metadata:
             clean_shutdown=clean_shutdown,
             directory=directory,
             voter=voter,
+            listeners=listeners,
         )
         return self.ask(request)
 
@@ -312,6 +314,7 @@ def registration(
     cluster_id: str = CLUSTER_ID,
     directory: int = 0,
     voter: bool = False,
+    listeners: tuple[BrokerListener, ...] = (),
 ) -> RegisterBroker:
     """Directory 0 is that of a broker which does not say."""
     return RegisterBroker(
@@ -324,6 +327,7 @@ def registration(
         clean_shutdown=clean_shutdown,
         directory_id=directory_id(directory) if directory else b"",
         voter=voter,
+        listeners=listeners,
     )
 
 

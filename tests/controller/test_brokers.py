@@ -15,8 +15,11 @@ from ottla.model.errors import (
     StaleBrokerEpochError,
 )
 from ottla.model.ids import NO_BROKER, BrokerEpoch, BrokerId
+from ottla.model.image import BrokerListener
 from ottla.model.limits import (
     BROKER_HOST_CHARACTERS_MAX,
+    BROKER_LISTENER_NAME_CHARACTERS_MAX,
+    BROKER_LISTENERS_MAX,
     BROKER_RACK_CHARACTERS_MAX,
     BROKERS_MAX,
 )
@@ -70,6 +73,41 @@ def test_process_that_registers_with_a_new_address_keeps_its_epoch_and_its_place
 
     assert metadata.broker(1) == dataclasses.replace(before, host="elsewhere")
     assert metadata.partition("web").leader == 1
+
+
+def listener(name: str = "LAN", **changed: object) -> BrokerListener:
+    plain = BrokerListener(name=name, host="h1", port=9092, security_protocol="PLAINTEXT")
+    return dataclasses.replace(plain, **changed)  # type: ignore[arg-type]  # what a test changes
+
+
+def test_registered_broker_is_found_at_the_listeners_that_it_said() -> None:
+    metadata = Metadata()
+    lan, net = listener(), listener("NET", port=9093, security_protocol="SSL", any_address=True)
+
+    metadata.register(1, listeners=(lan, net))
+
+    assert metadata.broker(1).listeners == (lan, net)
+    assert metadata.broker(1).listener("NET") == net
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        (listener(), listener(port=9093)),
+        (listener(""),),
+        (listener("L" * (BROKER_LISTENER_NAME_CHARACTERS_MAX + 1)),),
+        (listener(host=""),),
+        (listener(port=0),),
+        (listener(port=65_536),),
+        (listener(security_protocol="SASL_SSL"),),
+        tuple(listener(f"L{number}") for number in range(BROKER_LISTENERS_MAX + 1)),
+    ],
+)
+def test_listeners_that_nobody_could_be_told_of_are_refused(
+    listeners: tuple[BrokerListener, ...],
+) -> None:
+    with pytest.raises(InvalidRequestError, match="listeners"):
+        Metadata().register(1, listeners=listeners)
 
 
 def test_new_life_of_a_broker_is_fenced_and_leads_nothing() -> None:

@@ -28,7 +28,7 @@ from ottla.controller.requests import (
 )
 from ottla.controller.state_machine import MetadataStateMachine
 from ottla.model.ids import BrokerEpoch, BrokerId, MetadataOffset, TopicId
-from ottla.model.image import BrokerImage
+from ottla.model.image import BrokerImage, BrokerListener
 from ottla.v1 import metadata_record_pb2 as pb
 from tests.controller.metadata import Metadata
 
@@ -55,7 +55,19 @@ def busy() -> Metadata:
     metadata.grow("logs", 4)
     metadata.allocate(2)
     metadata.fence(3)
-    metadata.register(7, rack="r", host="elsewhere", clean_shutdown=True, directory=70, voter=True)
+    metadata.register(
+        7,
+        rack="r",
+        host="elsewhere",
+        clean_shutdown=True,
+        directory=70,
+        voter=True,
+        listeners=(
+            BrokerListener(
+                name="LAN", host="h7", port=9092, security_protocol="SSL", any_address=True
+            ),
+        ),
+    )
     metadata.register(8, directory=80)
     metadata.register(9)
     metadata.ask(UnregisterBroker(broker_id=BrokerId(9)))

@@ -13,6 +13,7 @@ from ottla.cluster.instruments import MetricsInstruments
 from ottla.cluster.services import (
     BrokerDescription,
     ConfigEntry,
+    EpochToFind,
     FetchFailed,
     MetadataChange,
     OffsetFound,
@@ -52,6 +53,8 @@ from ottla.model.ids import (
 )
 from ottla.model.image import ClusterImage
 from ottla.record.batch import restamp_in_place, split_batches
+from ottla.storage.leader_epochs import EpochEnd
+from ottla.storage.producer_state import ProducerEntry
 
 ACKS_ALL = -1
 
@@ -153,9 +156,10 @@ class ListedLogs:
         max_wait_ms: int,
         min_bytes: int,
         max_bytes: int,
+        response_bytes_max: int = 0,
         waited: Callable[[float], None] = lambda _seconds: None,
     ) -> list[PartitionFetched | FetchFailed]:
-        del max_wait_ms, min_bytes
+        del max_wait_ms, min_bytes, response_bytes_max
         waited(0.0)
         if max_bytes < 0:
             raise InvalidRequestError(f"max_bytes is {max_bytes}; it cannot be negative")
@@ -203,9 +207,23 @@ class ListedLogs:
             for partition, offset in before
         ]
 
+    def end_offsets_of_epochs(
+        self, queries: Sequence[EpochToFind]
+    ) -> list[Result[EpochEnd | None]]:
+        return [None for _ in queries]
+
+    def describe_producers(
+        self, partitions: Sequence[TopicPartition]
+    ) -> list[Result[Sequence[ProducerEntry]]]:
+        return [[] for _ in partitions]
+
     async def init_producer_id(
-        self, current: tuple[ProducerId, ProducerEpoch] | None
+        self,
+        current: tuple[ProducerId, ProducerEpoch] | None,
+        *,
+        transactional_id: str | None = None,
     ) -> tuple[ProducerId, ProducerEpoch]:
+        assert transactional_id is None
         if current is None:
             return ProducerId(4000), ProducerEpoch(0)
         return current[0], ProducerEpoch(current[1] + 1)

@@ -1,0 +1,159 @@
+"""What the suites run against: three fresh Ottla brokers, Apache Kafka itself, or what runs already.
+
+A :class:`Target` is a context manager that starts something and knows the addresses of its Kafka
+listener and, where it has one, of its gRPC door. ``auto_create`` chooses whether clients may create
+topics by naming them; some tests of librdkafka need a cluster where they may not.
+
+Apache Kafka comes from the same jars as its command-line tools: one node that is broker and
+controller at once, with the settings that its one broker needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from compat.installation import KAFKA_VERSION, ensure
+from ottla.testing.broker_process import free_port
+from ottla.testing.cluster_processes import ClusterProcesses
+
+_KAFKA_START_S: Final = 60.0
+_KAFKA_HEAP: Final = "-Xmx512m"
+
+
+class TargetDidNotStartError(Exception):
+    """Apache Kafka did not open its port in time; the message has its last words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Something that speaks Kafka, and runs."""
+
+    name: str
+    """``ottla``, ``kafka`` or ``external``."""
+    version: str
+    bootstrap: str
+    """For Kafka clients."""
+    grpc: str | None
+    """For Ottla's own client."""
+    brokers: int
+
+
+Start = Callable[[bool, Path], AbstractContextManager[Target]]
+"""Starts a target, given whether topics may be created by naming them, and a working directory."""
+
+
+@contextmanager
+def ottla(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
+    """Three Ottla brokers, as ``ottla up`` would start them."""
+    settings = {
+        "default.replication.factor": "3",
+        "min.insync.replicas": "2",
+        "num.partitions": "4",
+        "auto.create.topics.enable": str(auto_create).lower(),
+    }
+    data = directory / f"ottla-{os.getpid()}-{time.monotonic_ns()}"
+    with ClusterProcesses(data_directory=data, settings=settings) as cluster:
+        try:
+            yield Target(
+                name="ottla",
+                version=_ottla_version(),
+                bootstrap=cluster.kafka_bootstrap,
+                grpc=cluster.bootstrap,
+                brokers=len(cluster.brokers),
+            )
+        finally:
+            words = [broker.stderr() for broker in cluster.brokers]
+            for number, text in enumerate(words):
+                (directory / f"broker-{number}.log").write_text(text)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def _ottla_version() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return "working tree"
+    told = subprocess.run(
+        [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "working tree"
+
+
+@contextmanager
+def kafka(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
+    """One node of Apache Kafka."""
+    classpath = f"{ensure('java-clients') / 'jars'}/*"
+    data = Path(tempfile.mkdtemp(prefix="kafka-", dir=directory))
+    port, controller = free_port(), free_port()
+    properties = data / "server.properties"
+    properties.write_text(
+        f"process.roles=broker,controller\nnode.id=1\n"
+        f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
+        f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
+        f"controller.listener.names=CONTROLLER\nlog.dirs={data / 'log'}\n"
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+        f"num.partitions=4\nauto.create.topics.enable={str(auto_create).lower()}\n"
+        "offsets.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
+        "share.coordinator.state.topic.replication.factor=1\n"
+        "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
+        "group.initial.rebalance.delay.ms=0\n"
+    )
+    java = ["nice", "-n", "15", "java", _KAFKA_HEAP, "-cp", classpath]
+    storage = ("kafka.tools.StorageTool", "format", "-t", "b3R0bGEtY29tcGF0LWthZg")
+    subprocess.run(
+        [*java, *storage, "-c", str(properties)], check=True, capture_output=True, text=True
+    )
+    log_path = directory / "kafka.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log, cwd=data
+        )
+    try:
+        _wait_for_port(port, process, log_path)
+        yield Target(
+            name="kafka",
+            version=KAFKA_VERSION,
+            bootstrap=f"127.0.0.1:{port}",
+            grpc=None,
+            brokers=1,
+        )
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline_s = time.monotonic() + _KAFKA_START_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.2)
+    raise TargetDidNotStartError("\n".join(log.read_text(errors="replace").splitlines()[-5:]))
+
+
+def external(bootstrap: str) -> Start:
+    """Whatever listens there; it is neither started nor stopped."""
+
+    @contextmanager
+    def start(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
+        del auto_create, directory
+        yield Target(
+            name="external", version="unknown", bootstrap=bootstrap, grpc=None, brokers=1
+        )
+
+    return start

@@ -1,0 +1,137 @@
+"""Consumer groups, as the doors ask for them: who coordinates a group, and what it answers.
+
+A group is coordinated by the broker that leads the partition of ``__consumer_offsets`` that the
+group's id falls on; see :mod:`ottla.cluster.group_partitions`. Groups of one partition share a
+machine; what happens to it is in :mod:`ottla.cluster.group_shard`.
+
+Offsets are committed and deleted for partitions that exist; of others the coordinator does not
+hear, and the other partitions of the request are none the worse for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from ottla.cluster.group_partitions import group_partition
+from ottla.cluster.group_shard import HostedShard
+from ottla.cluster.group_shards import GroupShards
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.offsets_topic import OffsetsTopic
+from ottla.coordinator.requests import (
+    CommitOffsets,
+    DeleteOffsets,
+    GroupListing,
+    GroupRequest,
+    ListGroups,
+    OffsetToCommit,
+)
+from ottla.model.errors import (
+    CoordinatorNotAvailableError,
+    InvalidGroupIdError,
+    NotCoordinatorError,
+    OttlaError,
+    UnknownTopicOrPartitionError,
+)
+from ottla.model.ids import NO_BROKER, BrokerId, TopicPartition
+from ottla.model.topic_names import CONSUMER_OFFSETS
+
+T = TypeVar("T")
+Part = TypeVar("Part")
+Outcomes = Sequence[OttlaError | None]
+
+
+class BrokerGroupsService:
+    """See :class:`~ottla.cluster.services.GroupsService`."""
+
+    def __init__(self, shards: GroupShards, metadata: MetadataCache, topic: OffsetsTopic) -> None:
+        self._shards = shards
+        self._metadata = metadata
+        self._topic = topic
+
+    async def coordinator_of(self, group_id: str) -> BrokerId:
+        if not group_id:
+            raise InvalidGroupIdError("the id of a group is empty; give it one")
+        image = await self._topic.ensure()
+        partition = group_partition(group_id, image)
+        part = None if partition is None else image.partition(partition)
+        if part is None or part.leader == NO_BROKER:
+            raise CoordinatorNotAvailableError(
+                f"nobody leads {partition}, where the group {group_id!r} belongs; try again"
+            )
+        return part.leader
+
+    async def submit(self, request: GroupRequest[T]) -> T:
+        match request:
+            case CommitOffsets():
+                return cast("T", await self._commit(request))
+            case DeleteOffsets():
+                return cast("T", await self._delete_offsets(request))
+            case _:
+                return await self._shard(request.group_id).submit(request)
+
+    async def wait_for_news(self, group_id: str, member_id: str, *, timeout_ms: int) -> bool:
+        return await self._shard(group_id).wait_for_news(group_id, member_id, timeout_ms=timeout_ms)
+
+    async def list_groups(self, which: ListGroups) -> Sequence[GroupListing]:
+        return [
+            listing
+            for shard in self._shards.shards.values()
+            for listing in shard.list_groups(which)
+        ]
+
+    async def _commit(self, request: CommitOffsets) -> Outcomes:
+        shard = self._shard(request.group_id)
+
+        async def commit(offsets: Sequence[OffsetToCommit]) -> Outcomes:
+            with_ids = [self._with_topic_id(one) for one in offsets]
+            return await shard.submit(replace(request, offsets=with_ids))
+
+        return await self._of_existing(request.offsets, lambda one: one.topic_partition, commit)
+
+    async def _delete_offsets(self, request: DeleteOffsets) -> Outcomes:
+        shard = self._shard(request.group_id)
+
+        async def delete(partitions: Sequence[TopicPartition]) -> Outcomes:
+            return await shard.submit(replace(request, partitions=partitions))
+
+        return await self._of_existing(request.partitions, lambda partition: partition, delete)
+
+    async def _of_existing(
+        self,
+        parts: Sequence[Part],
+        partition_of: Callable[[Part], TopicPartition],
+        submit: Callable[[Sequence[Part]], Awaitable[Outcomes]],
+    ) -> Outcomes:
+        """Submit what is about partitions that exist; return the outcomes of all."""
+        image = self._metadata.image
+        exist = [image.partition(partition_of(part)) is not None for part in parts]
+        existing = [part for part, exists in zip(parts, exist, strict=True) if exists]
+        # A request about nothing at all is the coordinator's to judge, too.
+        outcomes = iter(await submit(existing) if existing or not parts else ())
+        return [
+            next(outcomes) if exists else _unknown(partition_of(part))
+            for part, exists in zip(parts, exist, strict=True)
+        ]
+
+    def _with_topic_id(self, offset: OffsetToCommit) -> OffsetToCommit:
+        """Say which topic of the name is meant: the one that is there now."""
+        if offset.topic_id is not None:
+            return offset
+        topic = self._metadata.image.topics[offset.topic_partition.topic]
+        return replace(offset, topic_id=topic.topic_id)
+
+    def _shard(self, group_id: str) -> HostedShard:
+        partition = group_partition(group_id, self._metadata.image)
+        if partition is None:
+            raise NotCoordinatorError(
+                f"there is no topic {CONSUMER_OFFSETS} yet; find the coordinator, which makes it"
+            )
+        return self._shards.find(partition.partition)
+
+
+def _unknown(partition: TopicPartition) -> OttlaError:
+    return UnknownTopicOrPartitionError(
+        f"there is no partition {partition.partition} of topic {partition.topic!r}"
+    )

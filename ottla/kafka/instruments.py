@@ -1,0 +1,91 @@
+"""What the Kafka door counts, for ``/metrics``."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from ottla.metrics.registry import OK, BrokerMetrics
+from ottla.model.errors import ERRORS_BY_CODE
+
+METHOD_PREFIX: Final = "kafka."
+"""Before the name of an API in the label ``method``, where gRPC's methods stand as well."""
+
+
+class ApiInstruments(Protocol):
+    """Of one kind of request."""
+
+    def finished(self, error_code: int, seconds: float) -> None:
+        """A request was answered; ``error_code`` is the one of the response as a whole."""
+
+    def failed(self, error: str) -> None:
+        """A request got no answer, because of the error of this name."""
+
+
+class KafkaInstruments(Protocol):
+    """Of all listeners."""
+
+    def api(self, name: str) -> ApiInstruments:
+        """Return those of one kind of request, to be kept."""
+
+    def received(self, size: int) -> None:
+        """Bytes came in."""
+
+    def sent(self, size: int) -> None:
+        """Bytes of responses are on their way."""
+
+    def connections_changed(self, listener: str, count: int) -> None:
+        """So many connections are open at a listener."""
+
+    def connection_refused(self, listener: str) -> None:
+        """A connection was closed at once, because there are too many."""
+
+
+class MetricsOfApi:
+    """In Prometheus' registry."""
+
+    __slots__ = ("_method", "_ok", "_requests", "_seconds")
+
+    def __init__(self, metrics: BrokerMetrics, name: str) -> None:
+        self._method = METHOD_PREFIX + name
+        self._requests = metrics.requests
+        self._ok = metrics.requests.labels(self._method, OK)
+        self._seconds = metrics.request_seconds.labels(self._method)
+
+    def finished(self, error_code: int, seconds: float) -> None:
+        """See :class:`ApiInstruments`."""
+        if error_code:
+            self._requests.labels(self._method, error_name(error_code)).inc()
+        else:
+            self._ok.inc()
+        self._seconds.observe(seconds)
+
+    def failed(self, error: str) -> None:
+        """See :class:`ApiInstruments`."""
+        self._requests.labels(self._method, error).inc()
+
+
+class KafkaMetrics:
+    """In Prometheus' registry."""
+
+    def __init__(self, metrics: BrokerMetrics) -> None:
+        self._metrics = metrics
+        self.received = metrics.kafka_received_bytes.inc
+        self.sent = metrics.kafka_sent_bytes.inc
+
+    def api(self, name: str) -> ApiInstruments:
+        """See :class:`KafkaInstruments`."""
+        return MetricsOfApi(self._metrics, name)
+
+    def connections_changed(self, listener: str, count: int) -> None:
+        """See :class:`KafkaInstruments`."""
+        self._metrics.kafka_connections.labels(listener).set(count)
+
+    def connection_refused(self, listener: str) -> None:
+        """See :class:`KafkaInstruments`."""
+        self._metrics.kafka_refused_connections.labels(listener).inc()
+
+
+def error_name(code: int) -> str:
+    """Return Kafka's name of an error code, as far as it has a class here."""
+    kind = ERRORS_BY_CODE.get(code)
+    return str(code) if kind is None else kind.name
