@@ -162,7 +162,7 @@ def _install_kcat(directory: Path) -> None:
 def _install_librdkafka(directory: Path) -> None:
     """Build the library and its tests; the shared library serves the JavaScript client too."""
     need_programs({"npm": "npm", "gcc": "gcc", "g++": "g++", "make": "make"})
-    need_headers({"openssl/ssl.h": "libssl-dev", "zlib.h": "zlib1g-dev"})
+    need_headers({"openssl/ssl.h": "libssl-dev", "zlib.h": "zlib1g-dev", "zstd.h": "libzstd-dev"})
     directory.mkdir(parents=True)
     package = f"@confluentinc/kafka-javascript@{KAFKA_JAVASCRIPT_VERSION}"
     packed = json.loads(run("npm", "pack", package, "--json", cwd=directory))

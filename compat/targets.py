@@ -101,9 +101,10 @@ def kafka(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT0
     port, controller = free_port(), free_port()
     properties = data / "server.properties"
     properties.write_text(
-        f"process.roles=broker,controller\nnode.id=1\n"
-        f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
+        f"process.roles=broker,controller\nnode.id=0\n"
+        f"controller.quorum.voters=0@127.0.0.1:{controller}\n"
         f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
+        f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
         f"controller.listener.names=CONTROLLER\nlog.dirs={data / 'log'}\n"
         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
         f"num.partitions=4\nauto.create.topics.enable={str(auto_create).lower()}\n"

@@ -8,6 +8,7 @@ stops what it had started.
 step           start                                          stop
 =============  =============================================  ===================================
 HTTP           listen; say "not ready"                        stop listening
+Kafka          take the addresses                             let them go
 directory      lock it, see whose it is                       close the logs, note a clean stop,
                                                               let the directory go
 flusher        start the group-commit thread                  sync what was asked for, end it
@@ -19,13 +20,13 @@ registration   register with the controller                   (the next start fe
 replicas       carry out the metadata log, which by now       follow it no more
                says at least that we are here
 session        be heard from by the controller                be heard from no more
-serving        unfence: lead, follow; let requests in         have others lead, let none in, wait
-                                                              for what is under way
+serving        unfence: lead, follow; let requests in, and    have others lead, let none in, wait
+               listen for Kafka's protocol                    for what is under way
 maintenance    look after the logs                            stop that
 =============  =============================================  ===================================
 
 gRPC comes early because the voters talk through it: no broker of three is ready before another
-one listens. Clients are refused until the gate opens.
+one listens. Clients are refused until the gate opens; on Kafka's listeners, by the kernel.
 
 A broker that cannot go on -- a background task failed, the metadata log cannot be written -- says
 so through :meth:`Broker.wait_failed`; whoever runs it ends the process. A failed data directory is
@@ -37,7 +38,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, NamedTuple, NoReturn
@@ -49,6 +50,7 @@ from ottla.cluster.gate import Gate, GateState
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.server import GrpcServer
 from ottla.cluster.instruments import MetricsInstruments
+from ottla.cluster.opened_logs import tell_of_log
 from ottla.cluster.parts import (
     BrokerParts,
     MetadataObserver,
@@ -56,21 +58,24 @@ from ottla.cluster.parts import (
     services,
     wire,
 )
+from ottla.cluster.services import Services
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
 from ottla.controller.raft.fatal import NodeStoppedError
 from ottla.controller.requests import RegisterBroker
+from ottla.kafka.apis import all_apis
+from ottla.kafka.door import KafkaDoor
+from ottla.kafka.instruments import KafkaMetrics
 from ottla.metrics.http import HttpServer
 from ottla.metrics.registry import BrokerMetrics, BrokerSample
 from ottla.model.errors import OttlaError, RequestTimedOutError, RetriableError, StorageError
-from ottla.model.ids import TopicPartition
+from ottla.model.image import BrokerListener
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import FileSystem
 from ottla.runtime.logging import Event, Severity, emit
 from ottla.runtime.posix import PosixFileSystem
 from ottla.runtime.system_clock import SystemClock
 from ottla.runtime.tasks import TaskSupervisor
-from ottla.storage.log import PartitionLog
 from ottla.storage.log_config import LogConfig
 from ottla.storage.log_manager import LogManager
 from ottla.storage.quorum_voters import METADATA_DIRECTORY, remember_voters
@@ -79,8 +84,6 @@ STARTED = Event("broker.started")
 STOPPED = Event("broker.stopped")
 FAILED = Event("broker.failed", Severity.ERROR)
 LOGS_OPENED = Event("broker.logs_opened")
-LOG_OFFLINE = Event("broker.log_offline", Severity.ERROR)
-LOG_CUT = Event("broker.log_cut", Severity.WARNING)
 
 WAITING_FOR_QUORUM = Event("broker.waiting_for_quorum", Severity.WARNING)
 
@@ -107,6 +110,8 @@ class BrokerAddresses(NamedTuple):
     advertised: Address
     """Where clients are told to connect."""
     http: Address
+    kafka: Mapping[str, Address]
+    """Where it listens for Kafka's protocol, by the name of the listener."""
 
 
 class BrokerFailedError(OttlaError):
@@ -140,6 +145,7 @@ class Broker:
         self._hands_over = True
         self._addresses: BrokerAddresses | None = None
         self._grpc: GrpcServer | None = None
+        self._kafka: KafkaDoor | None = None
 
     def __repr__(self) -> str:
         return f"<Broker {self._config.node.node_id} {self._gate.state.value} {self._addresses}>"
@@ -183,6 +189,7 @@ class Broker:
             STARTED,
             node_id=self._config.node.node_id,
             grpc=self._addresses.grpc,
+            kafka=",".join(f"{name}://{at}" for name, at in self._addresses.kafka.items()) or None,
             http=self._addresses.http,
             took_ms=self._clock.now_ms() - started_ms,
         )
@@ -215,26 +222,29 @@ class Broker:
 
     async def _start(self) -> BrokerAddresses:
         http = await self._start_http()
+        kafka = await self._bind_kafka()
         parts = self._wire(await self._claim_directory())
         self._undo.push_async_callback(self._close_logs, parts)
         self._run_flusher(parts)
-        grpc = await self._start_grpc(parts)
+        served = services(parts, self._config, gate=self._gate, clock=self._clock)
+        grpc = await self._start_grpc(parts, served)
         await self._run_quorum(parts)
         await self._hear_of_cluster(parts)
         clean = await self._open_logs(parts)
         self._metrics.sample_with(partial(self._sample, parts))
         advertised = self._advertised(grpc)
-        await self._register(parts, advertised, clean=clean)
+        await self._register(parts, advertised, kafka.registered, clean=clean)
         self._run_replicas(parts)
         self._run_until_undone("session", parts.control.session(self._config).run())
         self._run_until_undone("membership", parts.control.membership.run())
         self._run_until_undone("maintenance", parts.maintenance.run())
-        await self._serve(parts)
+        self._run_until_undone("kafka connections", kafka.run())
+        await self._serve(parts, served)
         if not self._config.quorum.is_alone(parts.broker_id):
             self._stop_when_undone(
                 self._tasks.run("failed disk", self._lead_no_more_without_disk(parts))
             )
-        return BrokerAddresses(grpc=grpc, advertised=advertised, http=http)
+        return BrokerAddresses(grpc=grpc, advertised=advertised, http=http, kafka=kafka.addresses)
 
     def _refuse_to_start(self) -> NoReturn:
         raise BrokerFailedError(f"the broker failed while it started: {self._failed.result()}")
@@ -245,6 +255,18 @@ class Broker:
         port = await server.start(listen.host, listen.port)
         self._undo.push_async_callback(server.stop)
         return Address(listen.host, port)
+
+    async def _bind_kafka(self) -> KafkaDoor:
+        self._kafka = KafkaDoor(
+            self._config.listeners.kafka,
+            self._config.connections,
+            self._config.tls,
+            machine=socket.gethostname(),
+            instruments=KafkaMetrics(self._metrics),
+        )
+        await self._kafka.bind()
+        self._undo.callback(self._kafka.close)
+        return self._kafka
 
     async def _claim_directory(self) -> LogManager:
         directory = self._config.storage.log_dir
@@ -347,7 +369,7 @@ class Broker:
                 parts.logs.open_all,
                 lambda topic_partition: by_topic.get(topic_partition.topic, LogConfig()),
                 wall_ms=self._clock.wall_ms(),
-                opened=_log_opened,
+                opened=tell_of_log,
             ),
         )
         alone = self._config.quorum.is_alone(parts.broker_id)
@@ -373,11 +395,12 @@ class Broker:
             ("in-sync sets", parts.isr_changes.run()),
             ("replica fetcher", parts.fetcher.run()),
             ("replicas", parts.replicas.run()),
+            ("groups", parts.groups.run()),
         ):
             self._run_until_undone(name, work)
         parts.replicas.image_applied(parts.control.applied.image)
 
-    async def _start_grpc(self, parts: BrokerParts) -> Address:
+    async def _start_grpc(self, parts: BrokerParts, served: Services) -> Address:
         tls, listen = self._config.tls, self._config.listeners.grpc
         credentials = None
         if tls.certificate is not None and tls.key is not None:
@@ -390,7 +413,7 @@ class Broker:
                 client_certificate_required=tls.client_certificate_required,
             )
         self._grpc = GrpcServer(
-            services(parts, self._config, gate=self._gate, clock=self._clock),
+            served,
             self._clock,
             self._calls,
             credentials=credentials,
@@ -409,7 +432,14 @@ class Broker:
             return advertised
         return grpc._replace(host=socket.gethostname()) if grpc.is_wildcard else grpc
 
-    async def _register(self, parts: BrokerParts, advertised: Address, *, clean: bool) -> None:
+    async def _register(
+        self,
+        parts: BrokerParts,
+        advertised: Address,
+        listeners: tuple[BrokerListener, ...],
+        *,
+        clean: bool,
+    ) -> None:
         node = self._config.node
         request = RegisterBroker(
             cluster_id=parts.logs.meta.cluster_id,
@@ -421,6 +451,7 @@ class Broker:
             clean_shutdown=clean,
             directory_id=parts.logs.meta.directory_id.bytes,
             voter=node.node_id in self._config.quorum.ids(node.node_id),
+            listeners=listeners,
         )
         await self._until_controlled(
             partial(parts.control.membership.register, request, timeout_ms=QUORUM_REMINDER_MS),
@@ -447,15 +478,25 @@ class Broker:
             reason=str(error),
         )
 
-    async def _serve(self, parts: BrokerParts) -> None:
+    async def _serve(self, parts: BrokerParts, served: Services) -> None:
         assert self._grpc is not None
+        assert self._kafka is not None
         unfence = partial(parts.control.membership.unfence, timeout_ms=QUORUM_REMINDER_MS)
         await self._until_controlled(unfence, parts)
         # What was recovered is synced once; then its high watermark is known and can be served.
         await parts.flusher.barrier()
         self._gate.open()
-        await self._grpc.announce(serving=self._directory.failure is None)
         self._undo.push_async_callback(self._cease, parts)
+        self._kafka.serve(
+            all_apis(
+                served,
+                broker_id=parts.broker_id,
+                feature_levels=lambda: parts.control.machine.state.feature_levels,
+                fetch_bytes_max=self._config.connections.fetch_bytes_max,
+                clock=self._clock,
+            )
+        )
+        await self._grpc.announce(serving=self._directory.failure is None)
 
     async def _cease(self, parts: BrokerParts) -> None:
         """Have others lead, then let no request in, and wait for those under way."""
@@ -463,8 +504,13 @@ class Broker:
         if self._hands_over and not is_alone and not self._failed.done():
             await self._hand_over(parts)
         self._gate.close()
+        parts.groups.close()
         parts.waiters.reads.fail_all(self._gate.refusal())
-        await self._calls.wait_idle(timeout_ms=STOP_GRACE_MS)
+        assert self._kafka is not None
+        await asyncio.gather(
+            self._calls.wait_idle(timeout_ms=STOP_GRACE_MS),
+            self._kafka.stop(grace_ms=STOP_GRACE_MS),
+        )
 
     async def _lead_no_more_without_disk(self, parts: BrokerParts) -> None:
         """Have others lead when the disk takes no more writes: here they would only be refused.
@@ -546,18 +592,3 @@ class Broker:
 
     def _sample(self, parts: BrokerParts) -> BrokerSample:
         return parts.description.sample(parts.control.metadata.image)
-
-
-def _log_opened(topic_partition: TopicPartition, result: PartitionLog | StorageError) -> None:
-    """Tell the operator what opening a log took; on the log thread."""
-    if isinstance(result, StorageError):
-        emit(LOG_OFFLINE, partition=topic_partition, reason=str(result))
-        return
-    report = result.recovery
-    if report.cut is not None:
-        emit(
-            LOG_CUT,
-            partition=topic_partition,
-            bytes_scanned=report.bytes_scanned,
-            cut=report.cut,
-        )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ottla.config.settings import SETTINGS, UNIT_ROWS, BrokerSetting, Section
 from ottla.config.sources import environment_variable
-from ottla.config.topic_settings import TOPIC_SETTINGS, SettingType, TopicSetting
+from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS, SettingType, TopicSetting
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 MARKER = "<!-- below: made by scripts/generate_configuration_page.py -->\n"
@@ -87,6 +87,21 @@ def _generated() -> Iterator[str]:
         (
             (_code(r.key), r.type.value, _code(r.default), _takes(r), r.documentation)
             for r in TOPIC_SETTINGS.values()
+        ),
+    )
+    yield ""
+    yield "### Without effect"
+    yield ""
+    yield (
+        "Tools for Kafka expect these settings of topics. They are listed, with the values that "
+        "are as good as true here; any other is refused."
+    )
+    yield ""
+    yield from _table(
+        ("setting", "type", "default", "takes", "what it is in Kafka"),
+        (
+            (_code(r.key), r.type.value, _code(r.default), _takes(r), r.documentation)
+            for r in INERT_SETTINGS.values()
         ),
     )
 

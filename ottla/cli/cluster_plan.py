@@ -22,6 +22,7 @@ from ottla.cli.failure import CommandError
 from ottla.cli.ports import Door, check_door, free_ports
 from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
+from ottla.config.listeners import KafkaListener, write_listeners
 from ottla.config.sources import Found
 from ottla.model.ids import BrokerId
 from ottla.runtime.posix import PosixFileSystem
@@ -39,6 +40,7 @@ _OF_ONE_BROKER: Final[Mapping[str, str]] = {
     "node.id": "the brokers are numbered from 0 on",
     "log.dir": "each broker needs a directory of its own, below that of --data",
     "grpc.advertised": "each broker is found where it listens",
+    "advertised.listeners": "each broker is found where it listens",
     "controller.quorum.voters": "the first brokers vote",
 }
 """Settings that several brokers cannot share, and what they have instead."""
@@ -51,6 +53,8 @@ class PlannedBroker:
     node_id: int
     grpc: Address
     http: Address
+    kafka: Mapping[str, Address]
+    """By the name of the listener, the first one first."""
     log_dir: Path
     settings: Mapping[str, str]
     """Everything above, and what the brokers have in common, by key."""
@@ -74,6 +78,15 @@ class ClusterPlan:
         """The addresses for clients."""
         return ",".join(str(broker.reached) for broker in self.brokers)
 
+    @property
+    def kafka_bootstrap(self) -> str:
+        """The addresses for clients of Kafka's protocol; empty if there are none."""
+        return ",".join(
+            str(_reached(next(iter(broker.kafka.values()))))
+            for broker in self.brokers
+            if broker.kafka
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -87,6 +100,7 @@ class Wanted:
     """Directory that ``ottla certs create`` made; ``None``: no TLS but by settings."""
     host: str | None = None
     grpc_port: int | None = None
+    kafka_port: int | None = None
     http_port: int | None = None
 
 
@@ -100,9 +114,16 @@ def plan_cluster(wanted: Wanted) -> ClusterPlan:
     _refuse_settings_of_one(wanted, common)
     count, host = wanted.count, wanted.host
     first = chosen_address(common.listeners.grpc, host=host, port=wanted.grpc_port)
-    grpc = _row(first, count, what="gRPC")
+    rows = _Rows(count)
+    grpc = rows.row(Door("gRPC", first, count))
+    kafka = {
+        name: rows.row(Door("Kafka", address, count))
+        for name, address in chosen_listeners(
+            common.listeners.kafka, host=host, port=wanted.kafka_port
+        ).items()
+    }
     first = chosen_address(common.listeners.http, host=host, port=wanted.http_port)
-    http = _row(first, count, what="HTTP", others=grpc)
+    http = rows.row(Door("HTTP", first, count))
     # Where broker 0 keeps its data, the others do beside it.
     directories = [common.storage.log_dir.parent / f"broker-{node_id}" for node_id in range(count)]
     voters = _voters(directories)
@@ -117,6 +138,7 @@ def plan_cluster(wanted: Wanted) -> ClusterPlan:
                 node_id=node_id,
                 grpc=grpc[node_id],
                 http=http[node_id],
+                kafka={name: row[node_id] for name, row in kafka.items()},
                 log_dir=directories[node_id],
                 settings={
                     **shared,
@@ -125,6 +147,9 @@ def plan_cluster(wanted: Wanted) -> ClusterPlan:
                     "log.dir": str(directories[node_id]),
                     "grpc.listen": str(grpc[node_id]),
                     "http.listen": str(http[node_id]),
+                    "listeners": write_listeners(
+                        {name: row[node_id] for name, row in kafka.items()}
+                    ),
                 },
             )
             for node_id in range(count)
@@ -137,6 +162,24 @@ def chosen_address(below: Address, *, host: str | None, port: int | None) -> Add
     return Address(
         below.host if host is None else host.strip("[]"), below.port if port is None else port
     )
+
+
+def chosen_listeners(
+    below: Sequence[KafkaListener], *, host: str | None, port: int | None
+) -> dict[str, Address]:
+    """Return what the flags make of the listeners that the settings say, by name.
+
+    Raises :exc:`CommandError` if one port is given for several listeners.
+    """
+    if port is not None and len(below) > 1:
+        names = ", ".join(listener.name for listener in below)
+        raise CommandError(
+            f"--kafka-port is one port, and there are the listeners {names}; say the ports of all "
+            "of them in the setting listeners"
+        )
+    return {
+        listener.name: chosen_address(listener.listen, host=host, port=port) for listener in below
+    }
 
 
 def certificate_settings(directory: Path | None, node_id: int) -> dict[str, str]:
@@ -179,20 +222,38 @@ def _refuse_settings_of_one(wanted: Wanted, common: BrokerConfig) -> None:
             )
 
 
-def _row(first: Address, count: int, *, what: str, others: Sequence[Address] = ()) -> list[Address]:
-    """Return an address for each broker, none of them with the port of one of ``others``."""
-    taken = {other.port for other in others}
-    if not first.port:
-        free = (port for port in free_ports(first.host, count + len(taken)) if port not in taken)
-        return [first._replace(port=port) for port in islice(free, count)]
-    row = [first._replace(port=first.port + index) for index in range(count)]
-    if both := sorted(taken & {address.port for address in row}):
-        raise CommandError(
-            f"port {both[0]} would be for gRPC and for {what}: {count} brokers take as many ports "
-            "in a row for each; choose --grpc-port and --http-port further apart"
-        )
-    check_door(Door(what, first, count))
-    return row
+class _Rows:
+    """Rows of ports, one port for each broker, none of them twice."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._taken: dict[int, str] = {}
+
+    def row(self, door: Door) -> list[Address]:
+        """Return an address for each broker."""
+        first = door.address
+        row = self._any(first) if not first.port else self._from(first, door.what)
+        self._taken.update((address.port, door.what) for address in row)
+        if first.port:
+            check_door(door)
+        return row
+
+    def _any(self, first: Address) -> list[Address]:
+        free = free_ports(first.host, self._count + len(self._taken))
+        unused = (port for port in free if port not in self._taken)
+        return [first._replace(port=port) for port in islice(unused, self._count)]
+
+    def _from(self, first: Address, what: str) -> list[Address]:
+        row = [first._replace(port=first.port + index) for index in range(self._count)]
+        for address in row:
+            if address.port in self._taken:
+                other = self._taken[address.port]
+                raise CommandError(
+                    f"port {address.port} would be for {other} and for {what}: {self._count} "
+                    "brokers take as many ports in a row for each; choose "
+                    f"--{other.lower()}-port and --{what.lower()}-port further apart"
+                )
+        return row
 
 
 def _voters(directories: Sequence[Path]) -> frozenset[BrokerId]:

@@ -71,11 +71,12 @@ class _Cluster:
                     "brokers": [
                         {
                             key: ready[_name(broker)][key]
-                            for key in ("node_id", "grpc", "http", "pid", "data")
+                            for key in ("node_id", "grpc", "kafka", "http", "pid", "data")
                         }
                         for broker in self._plan.brokers
                     ],
                     "bootstrap": self._plan.bootstrap,
+                    "kafka_bootstrap": self._plan.kafka_bootstrap,
                     "ephemeral": self._plan.common.storage.ephemeral,
                 }
             )
@@ -88,7 +89,12 @@ def summary(plan: ClusterPlan) -> str:
     tls = ", TLS" if plan.common.tls.enabled else ""
     kept = ", gone when they stop" if plan.common.storage.ephemeral else ""
     rows = [
-        (f"gRPC  {broker.grpc}{tls}", f"HTTP  http://{broker.http}", f"data  {broker.log_dir}")
+        (
+            f"gRPC  {broker.grpc}{tls}",
+            _kafka(plan, broker),
+            f"HTTP  http://{broker.http}",
+            f"data  {broker.log_dir}",
+        )
         for broker in plan.brokers
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -104,6 +110,14 @@ def summary(plan: ClusterPlan) -> str:
         f"Try   ottla topic create web{options}\n"
         "Stop  Ctrl-C"
     )
+
+
+def _kafka(plan: ClusterPlan, broker: PlannedBroker) -> str:
+    encrypted = {listener.name for listener in plan.common.listeners.kafka if listener.is_encrypted}
+    listeners = [
+        f"{address}{', TLS' if name in encrypted else ''}" for name, address in broker.kafka.items()
+    ]
+    return f"Kafka  {'; '.join(listeners) or 'off'}"
 
 
 def _name(broker: PlannedBroker) -> str:

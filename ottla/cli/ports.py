@@ -25,18 +25,22 @@ class Door(NamedTuple):
     """A service that listens, and how a command is told to let it listen elsewhere."""
 
     what: str
-    """``gRPC`` or ``HTTP``."""
+    """``gRPC``, ``Kafka`` or ``HTTP``."""
     address: Address
     """Of the first broker; port 0 is any."""
     brokers: int = 1
     """How many brokers there are, each with the port after that of the one before."""
     by_flags: bool = True
     """Whether the command takes ``--host`` and ``--grpc-port``; if not, it takes settings."""
+    listener: str = ""
+    """The name of a listener of Kafka's protocol."""
 
     def choice(self, address: Address) -> str:
         """Return the option that chooses ``address`` instead."""
         name = self.what.lower()
         if not self.by_flags:
+            if self.listener:
+                return f"--set listeners={self.listener}://{address}"
             return f"--set {name}.listen={address}"
         if address.host != self.address.host:
             return f"--host {address.host}"

@@ -58,6 +58,8 @@ def serve(
     keep_freed_memory()
     raise_open_files_limit()
     check_door(Door("gRPC", config.listeners.grpc, by_flags=by_flags))
+    for listener in config.listeners.kafka:
+        check_door(Door("Kafka", listener.listen, by_flags=by_flags, listener=listener.name))
     check_door(Door("HTTP", config.listeners.http, by_flags=by_flags))
     _warn_if_open(config)
     try:
@@ -179,6 +181,7 @@ class _Serving:
                     "node_id": self._config.node.node_id,
                     "pid": os.getpid(),
                     "grpc": str(grpc),
+                    "kafka": str(next(iter(addresses.kafka.values()))) if addresses.kafka else None,
                     "http": str(http),
                     "data": str(directory),
                     "ephemeral": self._config.storage.ephemeral,
@@ -190,9 +193,18 @@ class _Serving:
         print(
             f"Ottla {__version__}: broker {self._config.node.node_id} is ready.\n\n"
             f"  gRPC  {grpc}{', TLS' if self._config.tls.enabled else ''}\n"
+            f"{self._kafka(addresses)}"
             f"  HTTP  http://{http}  (/metrics, /healthz, /readyz)\n"
             f"  data  {directory}{kept}\n\n"
             f"Try   ottla topic create web{options_to_reach([str(reached)], self._config.tls)}\n"
             "Stop  Ctrl-C",
             flush=True,
+        )
+
+    def _kafka(self, addresses: BrokerAddresses) -> str:
+        """Say where Kafka's protocol is served, one line a listener."""
+        encrypted = {one.name for one in self._config.listeners.kafka if one.is_encrypted}
+        return "".join(
+            f"  Kafka {address}{', TLS' if name in encrypted else ''}\n"
+            for name, address in addresses.kafka.items()
         )

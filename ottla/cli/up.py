@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import Final
 
 import click
-from click.core import ParameterSource
 
 from ottla.cli.broker_options import Sources, data_option, load, source_options
-from ottla.cli.cluster_plan import Wanted, certificate_settings, chosen_address, plan_cluster
-from ottla.cli.output import say
+from ottla.cli.cluster_plan import (
+    Wanted,
+    certificate_settings,
+    chosen_address,
+    chosen_listeners,
+    plan_cluster,
+)
 from ottla.config.addresses import PORT_MAX
 from ottla.config.broker_config import BrokerConfig
+from ottla.config.listeners import write_listeners
 from ottla.config.sources import Found
 
 BROKERS_DEFAULT: Final = 3
@@ -58,8 +63,7 @@ _PORT = click.IntRange(min=0, max=PORT_MAX)
 @click.option(
     "--kafka-port",
     type=_PORT,
-    default=KAFKA_PORT_DEFAULT,
-    help="Reserved: this version does not speak Kafka's protocol.",
+    help=f"For clients of Kafka; as with --grpc-port.  [default: {KAFKA_PORT_DEFAULT}]",
 )
 @click.option(
     "--http-port",
@@ -76,16 +80,14 @@ _PORT = click.IntRange(min=0, max=PORT_MAX)
 )
 @click.option("--no-restart", is_flag=True, help="Leave a broker that dies as it is.")
 @source_options
-@click.pass_context
 def up(
-    context: click.Context,
     *,
     brokers: int,
     data: Path | None,
     ephemeral: bool,
     host: str | None,
     grpc_port: int | None,
-    kafka_port: int,
+    kafka_port: int | None,
     http_port: int | None,
     certificates: Path | None,
     no_restart: bool,
@@ -100,11 +102,6 @@ def up(
     """
     if ephemeral and data is not None:
         raise click.UsageError("--ephemeral and --data exclude each other")
-    if context.get_parameter_source("kafka_port") is not ParameterSource.DEFAULT:
-        say(
-            f"ottla: nothing will listen on Kafka port {kafka_port}: this version does not speak "
-            "Kafka's protocol yet; use the gRPC port"
-        )
     with _data_directory(data, ephemeral=ephemeral) as directory:
         flags = [Found("log.ephemeral", "true", "--ephemeral")] if ephemeral else []
         wanted = Wanted(
@@ -114,6 +111,7 @@ def up(
             certificates=None if certificates is None else certificates.absolute(),
             host=host,
             grpc_port=grpc_port,
+            kafka_port=kafka_port,
             http_port=http_port,
         )
         if brokers == 1:
@@ -149,15 +147,18 @@ def _configuration(wanted: Wanted) -> BrokerConfig:
         *(Found(*pair, "--certs") for pair in certificate_settings(wanted.certificates, 0).items()),
     ]
     below = load(wanted.sources, flags=flags)
-    if (wanted.host, wanted.grpc_port, wanted.http_port) == (None, None, None):
+    ports = (wanted.grpc_port, wanted.kafka_port, wanted.http_port)
+    if wanted.host is None and ports == (None, None, None):
         return below
     grpc = chosen_address(below.listeners.grpc, host=wanted.host, port=wanted.grpc_port)
+    kafka = chosen_listeners(below.listeners.kafka, host=wanted.host, port=wanted.kafka_port)
     http = chosen_address(below.listeners.http, host=wanted.host, port=wanted.http_port)
     return load(
         wanted.sources,
         flags=[
             *flags,
             Found("grpc.listen", str(grpc), "--host and --grpc-port"),
+            Found("listeners", write_listeners(kafka), "--host and --kafka-port"),
             Found("http.listen", str(http), "--host and --http-port"),
         ],
     )

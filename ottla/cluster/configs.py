@@ -18,11 +18,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import ConfigEntry, ConfigSource, Resource, ResourceType, Result
+from ottla.cluster.services import (
+    ConfigEntry,
+    ConfigSource,
+    ConfigSynonym,
+    Resource,
+    ResourceType,
+    Result,
+)
 from ottla.cluster.submits import Submits
+from ottla.cluster.topics import why_unknown
 from ottla.config.broker_config import BrokerConfig
 from ottla.config.settings import SETTINGS, BrokerSetting
-from ottla.config.topic_settings import TOPIC_SETTINGS, effective_value
+from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS, TopicSetting
 from ottla.controller.requests import (
     AlterBrokerConfigs,
     AlterTopicConfigs,
@@ -34,7 +42,6 @@ from ottla.model.errors import (
     InvalidRequestError,
     OttlaError,
     ResourceNotFoundError,
-    UnknownTopicOrPartitionError,
 )
 from ottla.model.ids import BrokerId
 from ottla.model.image import TopicImage
@@ -46,6 +53,10 @@ from ottla.model.limits import (
 
 _ALL_BROKERS: Final = ""
 """The name of the resource that is the default of all brokers."""
+
+_TOPIC_SETTINGS: Final = sorted(
+    (*TOPIC_SETTINGS.values(), *INERT_SETTINGS.values()), key=lambda setting: setting.key
+)
 
 
 class BrokerConfigsService:
@@ -62,14 +73,21 @@ class BrokerConfigsService:
         _check_resource_count(len(resources))
         return [self._describe(resource, keys) for resource, keys in resources]
 
+    def describe_new_topic(self, configs: Mapping[str, str]) -> Sequence[ConfigEntry]:
+        return list(self._of_topic(configs))
+
     async def alter_configs(
-        self, resources: Sequence[tuple[Resource, Sequence[ConfigChange]]], *, validate_only: bool
+        self,
+        resources: Sequence[tuple[Resource, Sequence[ConfigChange]]],
+        *,
+        validate_only: bool,
+        replaces: bool = False,
     ) -> list[Result[None]]:
         _check_resource_count(len(resources))
         answers: dict[ResourceType, Iterator[TopicResult]] = {}
         for kind in ResourceType:
             changes = tuple(
-                ConfigChanges(name=resource.name, changes=tuple(changes))
+                ConfigChanges(name=resource.name, changes=tuple(changes), replaces=replaces)
                 for resource, changes in resources
                 if resource.type is kind
             )
@@ -94,7 +112,7 @@ class BrokerConfigsService:
     def _describe(self, resource: Resource, keys: Sequence[str]) -> Result[Sequence[ConfigEntry]]:
         try:
             if resource.type is ResourceType.TOPIC:
-                entries = list(self._of_topic(self._topic(resource.name)))
+                entries = list(self._of_topic(self._topic(resource.name).configs))
             else:
                 entries = list(self._of_broker(resource.name))
         except OttlaError as error:
@@ -105,27 +123,19 @@ class BrokerConfigsService:
     def _topic(self, name: str) -> TopicImage:
         topic = self._metadata.image.topics.get(name)
         if topic is None:
-            raise UnknownTopicOrPartitionError(
-                f"there is no topic {_shown(name)}; `ottla topic list` shows those there are"
-            )
+            raise why_unknown(name)
         return topic
 
-    def _of_topic(self, topic: TopicImage) -> Iterator[ConfigEntry]:
-        in_force = self._metadata.image.settings_of_broker(self._node_id, self._config.values)
-        for setting in TOPIC_SETTINGS.values():
-            yield ConfigEntry(
-                key=setting.key,
-                value=effective_value(
-                    setting.key, topic_configs=topic.configs, broker_configs=in_force
-                ),
-                default=setting.default,
-                source=ConfigSource.DYNAMIC_TOPIC_CONFIG
-                if setting.key in topic.configs
-                else self._source(setting.synonym),
-                read_only=False,
-                sensitive=False,
-                documentation=setting.documentation,
-            )
+    def _of_topic(self, configs: Mapping[str, str]) -> Iterator[ConfigEntry]:
+        for setting in _TOPIC_SETTINGS:
+            key = setting.key
+            synonyms = list(self._synonyms(setting.synonym))
+            if key in configs:
+                own = ConfigSynonym(key, configs[key], ConfigSource.DYNAMIC_TOPIC_CONFIG)
+                synonyms.insert(0, own)
+            default = setting.synonym or key
+            synonyms.append(ConfigSynonym(default, setting.default, ConfigSource.DEFAULT_CONFIG))
+            yield _entry(setting, synonyms, read_only=False)
 
     def _of_broker(self, name: str) -> Iterator[ConfigEntry]:
         if name == _ALL_BROKERS:
@@ -136,43 +146,48 @@ class BrokerConfigsService:
                 f"this is broker {self._node_id}, which knows its own settings only; ask broker "
                 f"{_shown(name)} itself, if there is one"
             )
-        in_force = self._metadata.image.settings_of_broker(self._node_id, self._config.values)
         for setting in SETTINGS.values():
-            yield _entry(setting, in_force, self._source(setting.key))
+            default = ConfigSynonym(setting.key, setting.default, ConfigSource.DEFAULT_CONFIG)
+            synonyms = [*self._synonyms(setting.key), default]
+            yield _entry(setting, synonyms, read_only=not setting.dynamic)
 
     def _of_all_brokers(self) -> Iterator[ConfigEntry]:
         in_force = self._metadata.image.broker_configs.get(None, {})
+        source = ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
         for setting in SETTINGS.values():
             if setting.key in in_force:
-                yield _entry(setting, in_force, ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG)
+                synonyms = [ConfigSynonym(setting.key, in_force[setting.key], source)]
+                yield _entry(setting, synonyms, read_only=not setting.dynamic)
 
     @property
     def _node_id(self) -> BrokerId:
         return self._config.node.node_id
 
-    def _source(self, key: str) -> ConfigSource:
-        """Where this broker has the value of one of its settings from."""
+    def _synonyms(self, key: str) -> Iterator[ConfigSynonym]:
+        """Say where this broker's setting has a value from, the nearest first; not the default."""
         changed = self._metadata.image.broker_configs
-        if key in changed.get(self._node_id, {}):
-            return ConfigSource.DYNAMIC_BROKER_CONFIG
-        if key in changed.get(None, {}):
-            return ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
-        if key in self._config.values:
-            return ConfigSource.STATIC_BROKER_CONFIG
-        return ConfigSource.DEFAULT_CONFIG
+        for configs, source in (
+            (changed.get(self._node_id, {}), ConfigSource.DYNAMIC_BROKER_CONFIG),
+            (changed.get(None, {}), ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG),
+            (self._config.values, ConfigSource.STATIC_BROKER_CONFIG),
+        ):
+            if key in configs:
+                yield ConfigSynonym(key, configs[key], source)
 
 
 def _entry(
-    setting: BrokerSetting, in_force: Mapping[str, str], source: ConfigSource
+    setting: BrokerSetting | TopicSetting, synonyms: Sequence[ConfigSynonym], *, read_only: bool
 ) -> ConfigEntry:
     return ConfigEntry(
         key=setting.key,
-        value=in_force.get(setting.key, setting.default),
+        value=synonyms[0].value,
         default=setting.default,
-        source=source,
-        read_only=not setting.dynamic,
+        source=synonyms[0].source,
+        read_only=read_only,
         sensitive=False,
         documentation=setting.documentation,
+        type=setting.type,
+        synonyms=synonyms,
     )
 
 

@@ -15,9 +15,11 @@ from typing import TypeVar, assert_never, cast
 from uuid import UUID
 
 from ottla.cluster.grpc.errors import to_message
+from ottla.cluster.quota_messages import quota_entity_in, quota_entity_message
 from ottla.controller.requests import (
     AllocateProducerIds,
     AlterBrokerConfigs,
+    AlterClientQuotas,
     AlterPartitions,
     AlterTopicConfigs,
     Asks,
@@ -31,6 +33,7 @@ from ottla.controller.requests import (
     FenceBroker,
     PartitionResult,
     ProducerIdBlock,
+    QuotaResult,
     ReadmitVoter,
     Reassign,
     RegisterBroker,
@@ -63,6 +66,9 @@ def encode_answer(
         case AlterPartitions() | Reassign() | ElectLeaders():
             partitions = cast("Iterable[PartitionResult]", answer)
             message.results.extend(map(_partition_result, partitions))
+        case AlterClientQuotas():
+            quotas = cast("Iterable[QuotaResult]", answer)
+            message.results.extend(map(_quota_result, quotas))
         case RegisterBroker():
             message.broker_epoch = cast("BrokerEpoch", answer)
         case BeginShutdown():
@@ -103,6 +109,11 @@ def decode_answer(request: Asks[Answer], message: ControllerResponse) -> Answer:
                     topic_partition=TopicPartition(result.name, result.partition),
                     error=_to_error(result),
                 )
+                for result in message.results
+            )
+        case AlterClientQuotas():
+            answer = tuple(
+                QuotaResult(entity=quota_entity_in(result.entity), error=_to_error(result))
                 for result in message.results
             )
         case RegisterBroker():
@@ -172,6 +183,12 @@ def _topic_result(topic: TopicResult) -> ControllerResponse.Result:
 def _partition_result(result: PartitionResult) -> ControllerResponse.Result:
     name, partition = result.topic_partition
     return ControllerResponse.Result(name=name, partition=partition, error=_error(result.error))
+
+
+def _quota_result(result: QuotaResult) -> ControllerResponse.Result:
+    return ControllerResponse.Result(
+        entity=quota_entity_message(result.entity), error=_error(result.error)
+    )
 
 
 def _error(error: OttlaError | None) -> types_pb2.Error | None:

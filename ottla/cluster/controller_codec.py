@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, assert_never
 from uuid import UUID
 
+from ottla.cluster.quota_messages import quota_entity_in, quota_entity_message
 from ottla.controller.requests import (
     AllocateProducerIds,
     AlterBrokerConfigs,
+    AlterClientQuotas,
     AlterPartition,
     AlterPartitions,
     AlterTopicConfigs,
+    Assignment,
     BeginShutdown,
     ConfigChange,
     ConfigChanges,
@@ -33,6 +36,7 @@ from ottla.controller.requests import (
     NewPartitions,
     NewTopic,
     ProposedMember,
+    QuotaChanges,
     ReadmitVoter,
     Reassign,
     Reassignment,
@@ -57,7 +61,7 @@ from ottla.v1.controller_pb2 import ControllerRequest
 
 _BrokerLife = FenceBroker | UnfenceBroker | BeginShutdown | AllocateProducerIds
 _OfPartitions = AlterPartitions | Reassign | ElectLeaders
-_OfTheCluster = ReadmitVoter | EstablishCluster | SetFeatureLevel
+_OfTheCluster = ReadmitVoter | EstablishCluster | SetFeatureLevel | AlterClientQuotas
 _NotOfTopics = (
     RegisterBroker | _BrokerLife | UnregisterBroker | SetDraining | _OfPartitions | _OfTheCluster
 )
@@ -73,6 +77,7 @@ def encode_request(request: Request, *, sender: BrokerId, timeout_ms: int) -> Co
             # Set, even if there are no names.
             message.delete_topics.SetInParent()
             message.delete_topics.names.extend(request.names)
+            message.delete_topics.topic_ids.extend(topic.bytes for topic in request.topic_ids)
         case CreatePartitions():
             message.create_partitions.CopyFrom(_create_partitions(request))
         case AlterTopicConfigs():
@@ -133,6 +138,8 @@ def _encode_of_partitions(
             message.establish_cluster.CopyFrom(
                 ControllerRequest.EstablishCluster(cluster_id=request.cluster_id)
             )
+        case AlterClientQuotas():
+            message.alter_client_quotas.CopyFrom(_alter_client_quotas(request))
         case SetFeatureLevel():
             message.set_feature_level.CopyFrom(
                 ControllerRequest.SetFeatureLevel(name=request.name, level=request.level)
@@ -171,6 +178,12 @@ def _create_topics(request: CreateTopics) -> ControllerRequest.CreateTopics:
                 partitions=topic.partitions,
                 replication_factor=topic.replication_factor,
                 configs=topic.configs,
+                assignments=[
+                    ControllerRequest.CreateTopics.Assignment(
+                        partition=partition, replicas=replicas
+                    )
+                    for partition, replicas in topic.assignments
+                ],
             )
             for topic in request.topics
         ],
@@ -193,23 +206,58 @@ def _to_new_topic(topic: ControllerRequest.CreateTopics.NewTopic) -> NewTopic:
             topic.replication_factor if topic.HasField("replication_factor") else None
         ),
         configs=dict(topic.configs),
+        assignments=tuple(
+            Assignment(assigned.partition, tuple(map(BrokerId, assigned.replicas)))
+            for assigned in topic.assignments
+        ),
+    )
+
+
+def _to_delete_topics(message: ControllerRequest) -> DeleteTopics:
+    return DeleteTopics(
+        names=tuple(message.delete_topics.names),
+        topic_ids=tuple(TopicId(UUID(bytes=topic)) for topic in message.delete_topics.topic_ids),
     )
 
 
 def _create_partitions(request: CreatePartitions) -> ControllerRequest.CreatePartitions:
     return ControllerRequest.CreatePartitions(
         topics=[
-            ControllerRequest.CreatePartitions.Total(name=topic.name, partitions=topic.partitions)
+            ControllerRequest.CreatePartitions.Total(
+                name=topic.name,
+                partitions=topic.partitions,
+                assignments=_assignments(topic.assignments),
+            )
             for topic in request.topics
         ],
         validate_only=request.validate_only,
     )
 
 
+def _assignments(
+    chosen: Iterable[Iterable[BrokerId]] | None,
+) -> ControllerRequest.CreatePartitions.Assignments | None:
+    if chosen is None:
+        return None
+    kind = ControllerRequest.CreatePartitions.Assignments
+    return kind(partitions=[kind.Replicas(replicas=replicas) for replicas in chosen])
+
+
 def _to_create_partitions(message: ControllerRequest) -> CreatePartitions:
     return CreatePartitions(
         topics=tuple(
-            NewPartitions(name=total.name, partitions=total.partitions)
+            NewPartitions(
+                name=total.name,
+                partitions=total.partitions,
+                assignments=(
+                    tuple(
+                        tuple(map(BrokerId, partition.replicas))
+                        for partition in total.assignments.partitions
+                    )
+                    if total.HasField("assignments")
+                    else None
+                ),
+            )
             for total in message.create_partitions.topics
         ),
         validate_only=message.create_partitions.validate_only,
@@ -229,6 +277,7 @@ def _alter_configs(
                     )
                     for change in resource.changes
                 ],
+                replaces=resource.replaces,
             )
             for resource in resources
         ],
@@ -248,6 +297,7 @@ def _to_config_changes(message: ControllerRequest.AlterConfigs) -> tuple[ConfigC
                 )
                 for change in resource.changes
             ),
+            replaces=resource.replaces,
         )
         for resource in message.resources
     )
@@ -401,7 +451,8 @@ def _reassign(request: Reassign) -> ControllerRequest.Reassign:
                 replicas=reassignment.replicas,
             )
             for reassignment in request.partitions
-        ]
+        ],
+        keeps_replication_factor=request.keeps_replication_factor,
     )
 
 
@@ -413,7 +464,8 @@ def _to_reassign(message: ControllerRequest) -> Reassign:
                 replicas=tuple(map(BrokerId, asked.replicas)),
             )
             for asked in message.reassign.partitions
-        )
+        ),
+        keeps_replication_factor=message.reassign.keeps_replication_factor,
     )
 
 
@@ -444,6 +496,38 @@ def _to_readmit_voter(message: ControllerRequest) -> ReadmitVoter:
     )
 
 
+def _alter_client_quotas(request: AlterClientQuotas) -> ControllerRequest.AlterClientQuotas:
+    kind = ControllerRequest.AlterClientQuotas
+    return kind(
+        entities=[
+            kind.Entity(
+                entity=quota_entity_message(wanted.entity),
+                changes=[
+                    kind.Change(key=key, value=value) for key, value in wanted.changes.items()
+                ],
+            )
+            for wanted in request.entities
+        ],
+        validate_only=request.validate_only,
+    )
+
+
+def _to_alter_client_quotas(message: ControllerRequest) -> AlterClientQuotas:
+    return AlterClientQuotas(
+        entities=tuple(
+            QuotaChanges(
+                entity=quota_entity_in(wanted.entity),
+                changes={
+                    change.key: change.value if change.HasField("value") else None
+                    for change in wanted.changes
+                },
+            )
+            for wanted in message.alter_client_quotas.entities
+        ),
+        validate_only=message.alter_client_quotas.validate_only,
+    )
+
+
 def _to_set_feature_level(message: ControllerRequest) -> SetFeatureLevel:
     return SetFeatureLevel(
         name=message.set_feature_level.name, level=message.set_feature_level.level
@@ -452,7 +536,8 @@ def _to_set_feature_level(message: ControllerRequest) -> SetFeatureLevel:
 
 _DECODERS: Final[Mapping[str, Callable[[ControllerRequest], Request]]] = {
     "create_topics": _to_create_topics,
-    "delete_topics": lambda message: DeleteTopics(names=tuple(message.delete_topics.names)),
+    "delete_topics": _to_delete_topics,
+    "alter_client_quotas": _to_alter_client_quotas,
     "create_partitions": _to_create_partitions,
     "alter_topic_configs": lambda message: AlterTopicConfigs(
         topics=_to_config_changes(message.alter_topic_configs),

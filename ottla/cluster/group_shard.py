@@ -323,7 +323,8 @@ class HostedShard:
                 self._attention.set()
         if effects.answers:
             self._answer(effects.answers)
-        self._waiting.tell_news(machine.has_news, group_id=group_id)
+        if self._waiting.awaits_news:
+            self._waiting.tell_news(machine.has_news, group_id=group_id)
         self._tick_by(machine.deadline_ms())
 
     def _append_live(self, machine: ShardMachine, records: Sequence[GroupRecord]) -> None:

@@ -9,7 +9,7 @@ does not. An epoch of its own makes a shard of its own: what was known in the la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from ottla.cluster.group_log import GroupLog, GroupLogContext
@@ -51,6 +51,7 @@ class GroupShards:
         self._shards: dict[int, HostedShard] = {}
         self._lives: dict[HostedShard, asyncio.Task[None]] = {}
         self._is_running = False
+        self._is_closed = False
         self._seen: Mapping[str, TopicImage] | None = None
         """The topics that every shard has heard of."""
         self._changed = asyncio.Event()
@@ -92,16 +93,18 @@ class GroupShards:
                     await self._changed.wait()
         finally:
             self._is_running = False
-            self._end_all(self._stopping)
+            self.close()
+
+    def close(self) -> None:
+        """Coordinate nothing any more; whoever waits is told to go elsewhere."""
+        self._is_closed = True
+        for number in list(self._shards):
+            self._end(number, self._stopping())
 
     def _stopping(self) -> OttlaError:
         return NotCoordinatorError(
             f"broker {self._broker_id} is stopping; find the coordinator again"
         )
-
-    def _end_all(self, why: Callable[[], OttlaError]) -> None:
-        for number in list(self._shards):
-            self._end(number, why())
 
     def _end(self, number: int, error: OttlaError) -> None:
         shard = self._shards.pop(number)
@@ -140,7 +143,7 @@ class GroupShards:
     def _wanted(self, image: ClusterImage) -> dict[int, Partition]:
         """Return the partitions that this broker leads."""
         topic = image.topics.get(CONSUMER_OFFSETS)
-        if topic is None:
+        if topic is None or self._is_closed:
             return {}
         wanted: dict[int, Partition] = {}
         for number, part in enumerate(topic.partitions):

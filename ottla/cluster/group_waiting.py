@@ -130,6 +130,11 @@ class Waiting:
 
     # --- News ---
 
+    @property
+    def awaits_news(self) -> bool:
+        """Whether anybody waits for news."""
+        return bool(self._news)
+
     @contextmanager
     def news_of(self, group_id: str, member_id: str) -> Iterator[asyncio.Future[bool]]:
         """Yield what says whether a member has news; who waited for the same has waited enough."""

@@ -24,6 +24,9 @@ from ottla.cluster.fetch import BrokerFetchService
 from ottla.cluster.flusher import Flusher
 from ottla.cluster.follower_streams import FollowerStreams
 from ottla.cluster.gate import Gate
+from ottla.cluster.group_log import GroupLogContext
+from ottla.cluster.group_parts import groups_service, wire_groups
+from ottla.cluster.group_shards import GroupShards
 from ottla.cluster.grpc.controller_servicer import ControllerServicer
 from ottla.cluster.grpc.follow_call import dial_leader
 from ottla.cluster.grpc.quorum_servicer import QuorumServicer
@@ -75,6 +78,7 @@ class BrokerParts:
     streams: FollowerStreams
     maintenance: Maintenance
     description: ReplicaDescription
+    groups: GroupShards
 
 
 class MetadataObserver:
@@ -149,6 +153,7 @@ def wire(
         instruments=instruments,
         log_thread=log_thread,
     )
+    maintenance = _maintenance(config, replicas, storage)
     parts = BrokerParts(
         broker_id=broker_id,
         control=control,
@@ -167,8 +172,14 @@ def wire(
             metadata=control.metadata,
             readers=readers,
         ),
-        maintenance=_maintenance(config, replicas, storage),
+        maintenance=maintenance,
         description=ReplicaDescription(replicas, directory, file_system),
+        groups=wire_groups(
+            config,
+            metadata=control.metadata,
+            partitions=replicas,
+            log_context=GroupLogContext(waiters.commits, readers, clock, maintenance.remove_later),
+        ),
     )
     return parts
 
@@ -246,6 +257,7 @@ def services(parts: BrokerParts, config: BrokerConfig, *, gate: Gate, clock: Clo
             metadata=control.metadata,
             workers=parts.readers,
         ),
+        groups=groups_service(config, parts.groups, metadata=control.metadata, topics=topics),
     )
 
 

@@ -33,6 +33,7 @@ from ottla.model.errors import (
     InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
+    InvalidTopicError,
     InvalidTransactionStateError,
     NotEnoughReplicasAfterAppendError,
     OttlaError,
@@ -46,6 +47,7 @@ from ottla.model.limits import (
     PRODUCE_TIMEOUT_MAX_MS,
     WAITERS_MAX,
 )
+from ottla.model.topic_names import INTERNAL_TOPICS
 from ottla.record.batch import RecordBatch, crc_matches, split_batches
 from ottla.record.compression import Codec
 from ottla.record.rewriting import recompressed
@@ -201,6 +203,10 @@ class BrokerProduceService:
     ) -> tuple[Partition, PartitionAppended]:
         if part.refusal is not None:
             raise part.refusal
+        if part.topic_partition.topic in INTERNAL_TOPICS:
+            raise InvalidTopicError(
+                f"{part.topic_partition.topic} is the brokers' own; they alone write to it"
+            )
         partition = self._partitions.led(part.topic_partition)
         settings = partition.settings
         batches = split_batches(part.batches)

@@ -33,6 +33,7 @@ from ottla.model.errors import (
     NotLeaderOrFollowerError,
     OffsetNotAvailableError,
     UnknownLeaderEpochError,
+    UnknownTopicIdError,
 )
 from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
 from ottla.runtime.files import Buffer
@@ -92,7 +93,7 @@ class ConsumerReader:
         Nothing committed at ``offset`` yet gives an empty result.
 
         Raises:
-            UnknownTopicOrPartitionError, NotLeaderOrFollowerError: not here.
+            UnknownTopicOrPartitionError, UnknownTopicIdError, NotLeaderOrFollowerError: not here.
             FencedLeaderEpochError, UnknownLeaderEpochError: the leader epoch is not ours.
             OffsetNotAvailableError: a new leader does not know yet what is committed, or a
                 follower does not have what is.
@@ -160,6 +161,15 @@ class ConsumerReader:
         return read
 
     def _find(self, asked: PartitionToFetch) -> Partition:
+        partition = self._find_by_name(asked)
+        if asked.topic_id is not None and partition.topic_id != asked.topic_id:
+            raise UnknownTopicIdError(
+                f"no topic has the id {asked.topic_id}; {asked.topic_partition.topic!r}, which had "
+                f"it, was created again and is {partition.topic_id} now; ask for metadata again"
+            )
+        return partition
+
+    def _find_by_name(self, asked: PartitionToFetch) -> Partition:
         try:
             return self._partitions.led(asked.topic_partition)
         except NotLeaderOrFollowerError:

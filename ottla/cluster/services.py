@@ -26,14 +26,23 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
-from ottla.controller.requests import ConfigChange, Reassignment
+from ottla.config.topic_settings import SettingType
+from ottla.controller.requests import Assignment, ConfigChange, Reassignment
 from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
 from ottla.model.errors import OttlaError
-from ottla.model.ids import BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition
+from ottla.model.ids import (
+    BrokerId,
+    LeaderEpoch,
+    Offset,
+    ProducerEpoch,
+    ProducerId,
+    TopicId,
+    TopicPartition,
+)
 from ottla.model.image import ClusterImage, PartitionImage, TopicImage
 from ottla.record.batch import TimestampType
 from ottla.runtime.files import Buffer
@@ -132,6 +141,8 @@ class PartitionToFetch:
     """Read below the last stable offset only: nothing of transactions that are open."""
     last_fetched_epoch: LeaderEpoch | None = None
     """Of the last record before ``offset`` that the reader has, to be compared with the log."""
+    topic_id: TopicId | None = None
+    """The topic must be this one, and not another that has its name by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,12 +308,14 @@ class ProducerIdsService(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicToCreate:
-    """0 means the broker's default for either count."""
+    """``None`` means the broker's default for either count."""
 
     name: str
-    partitions: int = 0
-    replication_factor: int = 0
+    partitions: int | None = None
+    replication_factor: int | None = None
     configs: Mapping[str, str] | None = None
+    assignments: Sequence[Assignment] = ()
+    """The replicas of each partition, instead of the counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +325,18 @@ class TopicCreated:
     topic_id: bytes
     partitions: int
     replication_factor: int
+    configs: Mapping[str, str] = field(default_factory=dict)
+    """What was set for it, in canonical form."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionsToCreate:
+    """A topic and how many partitions it is to have in all."""
+
+    name: str
+    partitions: int
+    assignments: Sequence[Sequence[BrokerId]] | None = None
+    """The replicas of each that is added; ``None``: those that the controller chooses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,13 +367,19 @@ class TopicsService(Protocol):
     ) -> list[Result[TopicCreated]]:
         """Create each, and wait until every partition has a leader that serves."""
 
-    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
-        """Delete each."""
+    async def delete_topics(
+        self, topics: Sequence[str | TopicId], *, timeout_ms: int = ...
+    ) -> list[Result[None]]:
+        """Delete each, by its name or by its id."""
 
     async def create_partitions(
-        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
+        self,
+        topics: Sequence[PartitionsToCreate],
+        *,
+        validate_only: bool,
+        timeout_ms: int = ...,
     ) -> list[Result[None]]:
-        """Raise the number of partitions of each to the total given."""
+        """Raise the number of partitions of each to the total given, and wait as for new topics."""
 
     def describe_topics(
         self, names: Sequence[str], *, include_internal: bool
@@ -388,6 +419,15 @@ class ConfigSource(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigSynonym:
+    """A place where a setting could have its value from, and what is set there."""
+
+    key: str
+    value: str
+    source: ConfigSource
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigEntry:
     """One setting of one resource."""
 
@@ -398,6 +438,9 @@ class ConfigEntry:
     read_only: bool
     sensitive: bool
     documentation: str
+    type: SettingType
+    synonyms: Sequence[ConfigSynonym]
+    """Every place where it is set, the one that counts first; the default is among them."""
 
 
 class ConfigsService(Protocol):
@@ -408,13 +451,20 @@ class ConfigsService(Protocol):
     ) -> list[Result[Sequence[ConfigEntry]]]:
         """Settings of each resource: those with the keys given, or all."""
 
+    def describe_new_topic(self, configs: Mapping[str, str]) -> Sequence[ConfigEntry]:
+        """All settings of a topic that sets ``configs``, whether or not there is such a topic."""
+
     async def alter_configs(
         self,
         resources: Sequence[tuple[Resource, Sequence[ConfigChange]]],
         *,
         validate_only: bool,
+        replaces: bool = False,
     ) -> list[Result[None]]:
-        """Make all changes of a resource, or none of them."""
+        """Make all changes of a resource, or none of them.
+
+        With ``replaces`` the settings that are not named go back to their defaults.
+        """
 
 
 # --- The cluster ------------------------------------------------------------------------
@@ -619,3 +669,4 @@ class Services:
     configs: ConfigsService
     cluster: ClusterService
     administration: AdministrationService
+    groups: GroupsService

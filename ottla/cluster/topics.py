@@ -20,6 +20,7 @@ from ottla.cluster.hosted import HostedPartitions
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import (
     PartitionDescription,
+    PartitionsToCreate,
     Result,
     TopicCreated,
     TopicDescription,
@@ -41,7 +42,7 @@ from ottla.model.errors import (
     StorageError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import NO_BROKER, NO_OFFSET, TopicPartition
+from ottla.model.ids import NO_BROKER, NO_OFFSET, TopicId, TopicPartition
 from ottla.model.image import ClusterImage, TopicImage
 from ottla.model.limits import (
     ADMIN_TIMEOUT_DEFAULT_MS,
@@ -86,23 +87,30 @@ class BrokerTopicsService:
             for topic in created
         ]
 
-    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
+    async def delete_topics(
+        self, topics: Sequence[str | TopicId], *, timeout_ms: int = 0
+    ) -> list[Result[None]]:
         results = await self._controller.submit(
-            DeleteTopics(names=tuple(names)), timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS
+            DeleteTopics(
+                names=tuple(topic for topic in topics if isinstance(topic, str)),
+                topic_ids=tuple(topic for topic in topics if not isinstance(topic, str)),
+            ),
+            timeout_ms=_timeout(timeout_ms),
         )
-        return [result.error for result in results]
+        by_name = len(topics) - sum(not isinstance(topic, str) for topic in topics)
+        of_names, of_ids = iter(results[:by_name]), iter(results[by_name:])
+        return [next(of_names if isinstance(topic, str) else of_ids).error for topic in topics]
 
     async def create_partitions(
-        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
+        self, topics: Sequence[PartitionsToCreate], *, validate_only: bool, timeout_ms: int = 0
     ) -> list[Result[None]]:
-        deadline = Deadline(ADMIN_TIMEOUT_DEFAULT_MS)
+        deadline = Deadline(_timeout(timeout_ms))
         unwritable = self._why_nowhere()
         if unwritable is not None:
-            return [unwritable for _ in totals]
+            return [unwritable for _ in topics]
         results = await self._controller.submit(
             CreatePartitions(
-                topics=tuple(NewPartitions(name=name, partitions=total) for name, total in totals),
-                validate_only=validate_only,
+                topics=tuple(map(_new_partitions, topics)), validate_only=validate_only
             ),
             timeout_ms=deadline.left_ms,
         )
@@ -211,7 +219,7 @@ def _late(name: str) -> RequestTimedOutError:
 
 
 def why_unknown(name: str) -> InvalidTopicError | UnknownTopicOrPartitionError:
-    """Say whether it is worth asking again: no topic will ever have an illegal name."""
+    """Return why there is no topic of this name: there is none yet, or there can be none."""
     try:
         check_topic_name(name)
     except InvalidTopicError as error:
@@ -224,12 +232,21 @@ def why_unknown(name: str) -> InvalidTopicError | UnknownTopicOrPartitionError:
 def _new_topic(topic: TopicToCreate) -> NewTopic:
     return NewTopic(
         name=topic.name,
-        partitions=topic.partitions or None,
-        replication_factor=topic.replication_factor or None,
+        partitions=topic.partitions,
+        replication_factor=topic.replication_factor,
         configs=topic.configs or {},
+        assignments=tuple(topic.assignments),
+    )
+
+
+def _new_partitions(topic: PartitionsToCreate) -> NewPartitions:
+    return NewPartitions(
+        name=topic.name,
+        partitions=topic.partitions,
+        assignments=None if topic.assignments is None else tuple(map(tuple, topic.assignments)),
     )
 
 
 def _created(topic: CreatedTopic) -> TopicCreated:
     topic_id = _NO_TOPIC_ID if topic.topic_id is None else topic.topic_id.bytes
-    return TopicCreated(topic_id, topic.partitions, topic.replication_factor)
+    return TopicCreated(topic_id, topic.partitions, topic.replication_factor, topic.configs)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ottla.config.addresses import Address, parse_address, parse_voters
+from ottla.config.group_settings import GroupsConfig, group_contradictions, groups_config
 from ottla.config.listeners import (
     PLAINTEXT,
     SECURITY_PROTOCOLS,
@@ -172,6 +173,7 @@ class BrokerConfig:
     connections: ConnectionLimits
     tls: TlsConfig
     topics: TopicDefaults
+    groups: GroupsConfig
     storage: StorageConfig
     diagnostics: DiagnosticsConfig
     values: Mapping[str, str]
@@ -300,6 +302,7 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
             num_partitions=reader.number("num.partitions"),
             replication_factor=reader.number("default.replication.factor"),
         ),
+        groups=groups_config(reader.number),
         storage=StorageConfig(
             log_dir=reader.path("log.dir") or default_log_dir / f"broker-{node_id}",
             ephemeral=reader.flag("log.ephemeral"),
@@ -357,6 +360,8 @@ def _contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[_Problem]
     listeners = config.listeners
     yield from _tls_contradictions(config.tls)
     yield from _listener_contradictions(config, reader)
+    for key, sentence in group_contradictions(config.groups):
+        yield _Problem(key, sentence)
     if (advertised := listeners.advertised) and (advertised.is_wildcard or not advertised.port):
         yield _Problem(
             "grpc.advertised",

@@ -22,7 +22,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from ottla.config.topic_settings import INT32_MAX, INT64_MAX, TOPIC_SETTINGS, TopicSetting
+from ottla.config.group_settings import GROUP_ROWS, GroupRow
+from ottla.config.topic_settings import (
+    INT32_MAX,
+    INT64_MAX,
+    TOPIC_SETTINGS,
+    SettingType,
+    TopicSetting,
+)
 from ottla.config.values import (
     Choice,
     FilePath,
@@ -49,6 +56,7 @@ class Section(Enum):
     CONNECTIONS = "Connections of Kafka's protocol"
     TLS = "TLS"
     TOPICS = "New topics"
+    GROUPS = "Consumer groups"
     TOPIC_DEFAULTS = "Defaults of topic settings"
     REPLICATION = "Replication"
     STORAGE = "Housekeeping"
@@ -68,6 +76,21 @@ class BrokerSetting:
     """Effect and unit, in one or two sentences."""
     dynamic: bool = False
     """Whether it can be changed while brokers run: of one, or the default of all."""
+
+    @property
+    def type(self) -> SettingType:
+        """What a describing tool prints beside the value."""
+        match self.kind:
+            case Flag():
+                return SettingType.BOOLEAN
+            case Number(maximum=maximum):
+                return SettingType.INT if maximum <= INT32_MAX else SettingType.LONG
+            case Voters() | Listeners():
+                return SettingType.LIST
+            case TopicDefault(row=row):
+                return row.type
+            case _:
+                return SettingType.STRING
 
     def canonical(self, text: str) -> str:
         """Return ``text`` in the one form that equal values share.
@@ -370,6 +393,16 @@ _OWN_ROWS: Final = (
 )
 
 
+def _group_row(row: GroupRow) -> BrokerSetting:
+    return BrokerSetting(
+        key=row.key,
+        section=Section.GROUPS,
+        kind=row.kind,
+        default=row.default,
+        documentation=row.documentation,
+    )
+
+
 def _topic_default(row: TopicSetting) -> BrokerSetting:
     return BrokerSetting(
         key=row.synonym,
@@ -382,7 +415,12 @@ def _topic_default(row: TopicSetting) -> BrokerSetting:
 
 
 SETTINGS: Final[Mapping[str, BrokerSetting]] = {
-    row.key: row for row in (*_OWN_ROWS, *map(_topic_default, TOPIC_SETTINGS.values()))
+    row.key: row
+    for row in (
+        *_OWN_ROWS,
+        *map(_group_row, GROUP_ROWS),
+        *map(_topic_default, TOPIC_SETTINGS.values()),
+    )
 }
 """By key; the broker's own in reading order, then the defaults of topics."""
 

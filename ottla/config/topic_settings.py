@@ -28,7 +28,7 @@ from typing import Final
 from ottla.model.errors import InvalidConfigError
 from ottla.model.limits import BATCH_BYTES_MAX, MIB
 
-Value = bool | int | str | tuple[str, ...]
+Value = bool | int | float | str | tuple[str, ...]
 """What the text of a setting stands for."""
 
 INT32_MAX: Final = 2**31 - 1
@@ -43,6 +43,7 @@ class SettingType(Enum):
     LONG = "long"
     STRING = "string"
     LIST = "list"
+    DOUBLE = "double"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class TopicSetting:
     default: str
     """In canonical form."""
     synonym: str
-    """The broker setting that gives the default of topics which do not set ``key``."""
+    """The broker setting that gives the default of topics which do not set ``key``; empty: none.
+    """
     documentation: str
     """Effect and unit, in one or two sentences."""
     unit: str = ""
@@ -62,11 +64,15 @@ class TopicSetting:
     minimum: int = 0
     maximum: int = INT64_MAX
     choices: tuple[str, ...] = ()
-    """Of a string, or of each item of a list."""
+    """Of a string, a flag, or of each item of a list; empty for a flag: both."""
+    unserved: str = ""
+    """Why this version takes fewer values than Kafka does, as a sentence; empty: it does not."""
 
     @property
     def takes(self) -> str:
         """The values it takes, as the rest of a sentence that begins "it takes"."""
+        if self.unserved:
+            return f"{self.default or 'nothing'} only: {self.unserved}"
         match self.type:
             case SettingType.BOOLEAN:
                 return "true or false"
@@ -77,6 +83,8 @@ class TopicSetting:
             case SettingType.INT | SettingType.LONG:
                 unit = f", in {self.unit}" if self.unit else ""
                 return f"a whole number from {self.minimum} to {self.maximum}{unit}"
+            case SettingType.DOUBLE:
+                return f"a number from {self.minimum} to {self.maximum}"
 
     def parse(self, text: str) -> Value:
         """Return what ``text`` stands for; :exc:`InvalidConfigError` if it is not a value."""
@@ -85,12 +93,16 @@ class TopicSetting:
         match self.type:
             case SettingType.BOOLEAN:
                 value = {"true": True, "false": False}.get(text.lower())
+                if self.choices and text.lower() not in self.choices:
+                    value = None
             case SettingType.STRING:
                 value = text if text in self.choices else None
             case SettingType.LIST:
                 value = self._parse_list(text)
             case SettingType.INT | SettingType.LONG:
                 value = self._parse_number(text)
+            case SettingType.DOUBLE:
+                value = self._parse_fraction(text)
         if value is None:
             raise InvalidConfigError(f"{self.key} cannot be {_shown(text)}: it takes {self.takes}")
         return value
@@ -112,6 +124,12 @@ class TopicSetting:
         number = int(text)
         return number if self.minimum <= number <= self.maximum else None
 
+    def _parse_fraction(self, text: str) -> float | None:
+        if _FRACTION.match(text) is None:
+            return None
+        number = float(text)
+        return number if self.minimum <= number <= self.maximum else None
+
 
 def split_list(text: str) -> tuple[str, ...]:
     """Split the text of a list setting; empty text is the empty list."""
@@ -126,6 +144,7 @@ def _shown(text: str) -> str:
 
 _CHARACTERS_SHOWN = 100
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}\Z")
+_FRACTION = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?([eE][-+]?[0-9]{1,2})?\Z")
 
 _ROWS: Final = (
     TopicSetting(
@@ -306,37 +325,157 @@ _ROWS: Final = (
 TOPIC_SETTINGS: Final[Mapping[str, TopicSetting]] = {row.key: row for row in _ROWS}
 """By key, in alphabetical order."""
 
+_INERT_ROWS: Final = tuple(
+    sorted(
+        (
+            *(
+                TopicSetting(
+                    key=f"compression.{codec}.level",
+                    type=SettingType.INT,
+                    default=level,
+                    minimum=int(level),
+                    maximum=int(level),
+                    synonym="",
+                    documentation=f"How hard the broker works where compression.type is {codec}.",
+                    unserved="the broker compresses at one level",
+                )
+                for codec, level in (("gzip", "-1"), ("lz4", "9"), ("zstd", "3"))
+            ),
+            *(
+                TopicSetting(
+                    key=f"{role}.replication.throttled.replicas",
+                    type=SettingType.LIST,
+                    default="",
+                    synonym="",
+                    documentation="Replicas whose copying is held back by the broker's rate of "
+                    "the same beginning.",
+                    unserved="follower.replication.throttled.rate of a broker holds back all of "
+                    "its replicas that are not in sync",
+                )
+                for role in ("follower", "leader")
+            ),
+            *(
+                TopicSetting(
+                    key=key,
+                    type=SettingType.BOOLEAN,
+                    default="false",
+                    choices=("false",),
+                    synonym="",
+                    documentation=documentation,
+                    unserved=why,
+                )
+                for key, documentation, why in (
+                    (
+                        "preallocate",
+                        "Whether the file of a new segment is given its whole size at once.",
+                        "files grow as they are written",
+                    ),
+                    (
+                        "remote.storage.enable",
+                        "Whether old segments are moved to remote storage.",
+                        "this version has no remote storage",
+                    ),
+                    (
+                        "remote.log.copy.disable",
+                        "Whether no more segments are moved to remote storage.",
+                        "this version has no remote storage",
+                    ),
+                    (
+                        "remote.log.delete.on.disable",
+                        "Whether what is in remote storage goes when that is disabled.",
+                        "this version has no remote storage",
+                    ),
+                )
+            ),
+            *(
+                TopicSetting(
+                    key=f"local.retention.{unit}",
+                    type=SettingType.LONG,
+                    default="-2",
+                    minimum=-2,
+                    maximum=-2,
+                    unit=unit,
+                    synonym="",
+                    documentation=f"What is kept here of a log with remote storage; -2 is "
+                    f"retention.{unit}.",
+                    unserved="this version has no remote storage",
+                )
+                for unit in ("bytes", "ms")
+            ),
+            TopicSetting(
+                key="segment.jitter.ms",
+                type=SettingType.LONG,
+                default="0",
+                maximum=0,
+                unit="ms",
+                synonym="",
+                documentation="What segment.ms is shortened by at most, at random.",
+                unserved="segments are closed when segment.ms says so",
+            ),
+            TopicSetting(
+                key="delete.retention.ms",
+                type=SettingType.LONG,
+                default="86400000",
+                unit="ms",
+                synonym="",
+                documentation="How long a compacted topic remembers that a key was deleted. Topics "
+                "that are not compacted, which are all of this version, ignore it.",
+            ),
+            TopicSetting(
+                key="max.compaction.lag.ms",
+                type=SettingType.LONG,
+                default=str(INT64_MAX),
+                minimum=1,
+                unit="ms",
+                synonym="",
+                documentation="How long a record of a compacted topic may wait for compaction. "
+                "Topics that are not compacted, which are all of this version, ignore it.",
+            ),
+            TopicSetting(
+                key="min.compaction.lag.ms",
+                type=SettingType.LONG,
+                default="0",
+                unit="ms",
+                synonym="",
+                documentation="How long a record of a compacted topic is safe from compaction. "
+                "Topics that are not compacted, which are all of this version, ignore it.",
+            ),
+            TopicSetting(
+                key="min.cleanable.dirty.ratio",
+                type=SettingType.DOUBLE,
+                default="0.5",
+                maximum=1,
+                synonym="",
+                documentation="How much of a compacted topic is written anew before it is "
+                "compacted. Topics that are not compacted, which are all of this version, ignore "
+                "it.",
+            ),
+        ),
+        key=lambda row: row.key,
+    )
+)
+
+INERT_SETTINGS: Final[Mapping[str, TopicSetting]] = {row.key: row for row in _INERT_ROWS}
+"""Settings of Kafka that change nothing here, by key: tools look for them, and some set them.
+
+A value that would have to change something is refused. None of them has a broker setting.
+"""
+
 _KAFKA_HAS_AND_WE_DO_NOT = frozenset(
     {
-        "compression.gzip.level",
-        "compression.lz4.level",
-        "compression.zstd.level",
-        "delete.retention.ms",
         "errors.deadletterqueue.group.enable",
-        "follower.replication.throttled.replicas",
-        "leader.replication.throttled.replicas",
-        "local.retention.bytes",
-        "local.retention.ms",
-        "max.compaction.lag.ms",
         "message.downconversion.enable",
         "message.format.version",
         "message.timestamp.difference.max.ms",
-        "min.cleanable.dirty.ratio",
-        "min.compaction.lag.ms",
-        "preallocate",
         "remote.copy.lag.bytes",
         "remote.copy.lag.ms",
-        "remote.log.copy.disable",
-        "remote.log.delete.on.disable",
-        "remote.storage.enable",
-        "segment.jitter.ms",
     }
 )
 
 
 def topic_setting(key: str) -> TopicSetting:
     """Return the row of ``key``; an unknown one raises, naming the nearest that there is."""
-    setting = TOPIC_SETTINGS.get(key)
+    setting = TOPIC_SETTINGS.get(key) or INERT_SETTINGS.get(key)
     if setting is not None:
         return setting
     if key in _KAFKA_HAS_AND_WE_DO_NOT:
@@ -413,7 +552,7 @@ def resolve_topic_settings(
     :exc:`InvalidConfigError` for a value that was not checked before it got here.
     """
     values: dict[str, Value] = {}
-    for setting in TOPIC_SETTINGS.values():
+    for setting in TOPIC_SETTINGS.values():  # the others change nothing
         text = effective_value(
             setting.key, topic_configs=topic_configs, broker_configs=broker_configs
         )

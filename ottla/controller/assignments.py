@@ -68,7 +68,7 @@ def check_replicas(
             )
 
 
-def _why_not(
+def _why_not(  # noqa: PLR0911 - one a rule
     image: ClusterImage,
     replicas: tuple[BrokerId, ...],
     replication_factor: int,
@@ -80,12 +80,12 @@ def _why_not(
         return "a broker is named twice"
     if len(replicas) != replication_factor:
         return f"the topic's other partitions have {replication_factor} replicas, so name as many"
-    for replica in replicas:
-        broker = image.brokers.get(replica)
-        if broker is None:
-            return f"broker {replica} is not registered"
-        if broker.draining:
-            return f"broker {replica} is draining, and gets no new replicas"
+    unknown = [replica for replica in replicas if replica not in image.brokers]
+    if unknown:
+        return f"broker {unknown[0]} is not registered"
+    draining = [replica for replica in replicas if image.brokers[replica].draining]
+    if draining:
+        return f"broker {draining[0]} is draining, and gets no new replicas"
     if electable.isdisjoint(replicas):
         return "none of them can lead now; name one that is running"
     return ""

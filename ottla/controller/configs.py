@@ -25,6 +25,7 @@ from typing import Final
 
 from ottla.config.settings import SETTINGS, UNIT_ROWS
 from ottla.config.topic_settings import (
+    INERT_SETTINGS,
     TOPIC_SETTINGS,
     SettingType,
     canonical_value,
@@ -195,6 +196,8 @@ def _changeable(key: str) -> str | None:
             f"{key} cannot be changed while a broker runs; set it in the broker's configuration "
             "and start it again"
         )
+    if key in INERT_SETTINGS:
+        raise InvalidConfigError(f"{key} is a setting of topics; set it for each topic")
     if key in TOPIC_SETTINGS:
         raise InvalidConfigError(
             f"{key} is a setting of topics; the default for all topics is "

@@ -1,8 +1,8 @@
 """Quotas of clients: how many bytes a second they may send to each broker, and be sent by it.
 
-An *entity* has quotas: a user, a client by its id, or a client of a user, each by its name or as the
-default of all that have none by theirs (KIP-13, KIP-55, KIP-546). Which one counts for a client is
-looked up by :func:`ottla.cluster.quotas.quota_for`.
+An *entity* has quotas: a user, a client by its id, or a client of a user, each by its name or as
+the default of all that have none by theirs (KIP-13, KIP-55, KIP-546). Which one counts for a client
+is looked up by :func:`ottla.cluster.quotas.quota_for`.
 
 Only what brokers enforce can be set: a quota that is accepted and means nothing is worse than none.
 """

@@ -12,7 +12,7 @@ the snapshot itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -70,8 +70,7 @@ def decode_snapshot(content: bytes, *, empty: MetadataState) -> Restored:
 
 
 def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
-    for name in sorted(state.feature_levels):
-        yield records.feature_level(name, state.feature_levels[name])
+    yield from (records.feature_level(*feature) for feature in sorted(state.feature_levels.items()))
     image = state.image
     if image.cluster_id:
         yield records.cluster_created(image.cluster_id)
@@ -82,8 +81,7 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
         yield records.producer_ids_allocated(
             NO_BROKER, BrokerEpoch(-1), next_producer_id=state.next_producer_id
         )
-    for broker_id in sorted(image.voters):
-        yield records.voter_admitted(broker_id, image.voters[broker_id])
+    yield from (records.voter_admitted(*voter) for voter in sorted(image.voters.items()))
     for broker_id in sorted(image.brokers):
         yield from _broker_records(image.brokers[broker_id])
     for owner in sorted(image.broker_configs, key=lambda owner: (owner is not None, owner)):
@@ -91,9 +89,7 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
         for key in sorted(configs):
             yield records.broker_config_changed(owner, key, configs[key])
     for entity in sorted(image.client_quotas, key=_quota_order):
-        quotas = image.client_quotas[entity]
-        for key in sorted(quotas):
-            yield records.client_quota_changed(entity, key, quotas[key])
+        yield from _quota_records(entity, image.client_quotas[entity])
     for name in sorted(image.topics):
         yield from _topic_records(image.topics[name])
 
@@ -101,6 +97,11 @@ def _records(state: MetadataState) -> Iterator[pb.MetadataRecord]:
 def _quota_order(entity: QuotaEntity) -> tuple[bool, str, bool, str]:
     user, client_id = entity
     return user is not None, user or "", client_id is not None, client_id or ""
+
+
+def _quota_records(entity: QuotaEntity, quotas: Mapping[str, float]) -> Iterator[pb.MetadataRecord]:
+    for key in sorted(quotas):
+        yield records.client_quota_changed(entity, key, quotas[key])
 
 
 def _broker_records(broker: BrokerImage) -> Iterator[pb.MetadataRecord]:

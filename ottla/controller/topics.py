@@ -45,7 +45,7 @@ from ottla.model.limits import (
     PARTITIONS_PER_TOPIC_MAX,
     TOPICS_PER_REQUEST_MAX,
 )
-from ottla.model.topic_names import check_topic_name
+from ottla.model.topic_names import INTERNAL_TOPICS, check_topic_name
 from ottla.v1.metadata_record_pb2 import MetadataRecord
 
 _FIRST_LEADER_EPOCH: Final = LeaderEpoch(0)
@@ -105,7 +105,7 @@ def delete_topics(state: MetadataState, request: DeleteTopics) -> Decision[tuple
 
     def delete(name: str) -> None:
         try:
-            topic = names.find(name)
+            topic = names.find_changeable(name)
         except OttlaError as error:
             results.append(TopicResult(name=name, error=error))
             return
@@ -134,7 +134,7 @@ def create_partitions(
     steps: list[Step] = []
     for wanted in request.topics:
         try:
-            step = _add_partitions(state, names.find(wanted.name), wanted)
+            step = _add_partitions(state, names.find_changeable(wanted.name), wanted)
         except OttlaError as error:
             results.append(TopicResult(name=wanted.name, error=error))
             continue
@@ -166,6 +166,16 @@ class ExistingNames:
         topic = self._topics.get(name)
         if topic is None:
             raise UnknownTopicOrPartitionError(f"there is no topic {name!r}")
+        return topic
+
+    def find_changeable(self, name: str) -> TopicImage:
+        """As :meth:`find`; raises also for what brokers keep for themselves."""
+        topic = self.find(name)
+        if name in INTERNAL_TOPICS:
+            # A group belongs to a partition by the number of partitions that there are.
+            raise InvalidTopicError(
+                f"topic {name!r} is the brokers' own; it can be neither deleted nor enlarged"
+            )
         return topic
 
 
@@ -216,8 +226,8 @@ def _create_topic(
 ) -> tuple[CreatedTopic, Step]:
     numbers = range(_partition_count(topic, defaults))
     _check_partitions(topic.name, len(numbers))
-    placed = _replicas_of_new_topic(state, topic, defaults, topic_id)
     configs = canonical_values(topic.configs)
+    placed = _replicas_of_new_topic(state, topic, defaults, topic_id)
     step = (
         records.topic_created(topic.name, topic_id),
         *_new_partitions(state, topic_id, numbers, placed),

@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Final
 
 from ottla.coordinator.classic_log import as_stored, members_of
 from ottla.coordinator.classic_member import ClassicMember
@@ -45,7 +46,7 @@ from ottla.coordinator.classic_members import ClassicMembers
 from ottla.coordinator.consumer_protocol import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 from ottla.coordinator.effects import Effects, GroupRecord, Token
 from ottla.coordinator.records import StoredGroup, group_record, group_tombstone
-from ottla.coordinator.requests import JoinedMember, Joined, Synced
+from ottla.coordinator.requests import Joined, JoinedMember, Synced
 from ottla.coordinator.settings import GroupSettings
 from ottla.coordinator.timers import Timers
 from ottla.model.errors import (
@@ -55,6 +56,9 @@ from ottla.model.errors import (
     UnknownMemberIdError,
 )
 from ottla.model.limits import GROUP_RECORD_BYTES_MAX
+
+_NOBODY_CAME_MIN_MS: Final = 1_000
+"""Before it is looked again whether anybody has come, whatever timeout the members ask for."""
 
 
 class ClassicState(Enum):
@@ -256,7 +260,8 @@ class ClassicGroup:
                 self.drop(member, self.unknown(member.member_id), effects)
         if not self.members.elect() and len(self.members):
             # Only static members, and none of them is there: until their sessions end.
-            self._join_deadline_ms = now_ms + self.members.rebalance_timeout_ms
+            timeout_ms = max(self.members.rebalance_timeout_ms, _NOBODY_CAME_MIN_MS)
+            self._join_deadline_ms = now_ms + timeout_ms
             return
         self.generation_id += 1
         if not len(self.members):

@@ -55,6 +55,9 @@ class ClassicJoining:
         self._token = token
         self._request = request
         self._protocols = without_repetition(request.protocols)
+        # The first versions of the request have no timeout of its own for rebalances.
+        timeout_ms = request.rebalance_timeout_ms
+        self._rebalance_timeout_ms = request.session_timeout_ms if timeout_ms < 0 else timeout_ms
         self._now_ms = now_ms
         self._effects = effects
 
@@ -128,7 +131,7 @@ class ClassicJoining:
             client_id=request.client_id,
             client_host=request.client_host,
             session_timeout_ms=request.session_timeout_ms,
-            rebalance_timeout_ms=request.rebalance_timeout_ms,
+            rebalance_timeout_ms=self._rebalance_timeout_ms,
             protocols=self._protocols,
             is_new=True,
             can_come_back=bool(request.member_id) or request.group_instance_id is not None,
@@ -194,7 +197,7 @@ class ClassicJoining:
     def _note(self, member: ClassicMember) -> None:
         request = self._request
         self._members.change(
-            member, self._protocols, request.session_timeout_ms, request.rebalance_timeout_ms
+            member, self._protocols, request.session_timeout_ms, self._rebalance_timeout_ms
         )
 
     def _await(self, member: ClassicMember) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ottla.coordinator.effects import Effects, GroupRecord
 from ottla.coordinator.records import StoredOffset, offset_record, offset_tombstone
@@ -40,8 +41,8 @@ from ottla.model.limits import (
 class Expiry:
     """Which offsets of a group are too old."""
 
-    before_ms: int
-    """Those that were committed earlier than this."""
+    until_ms: int
+    """Those that were committed at this time or before."""
     is_kept: Callable[[str], bool]
     """But not those of topics that the group reads."""
 
@@ -71,6 +72,10 @@ class CommittedOffsets:
         """Return how many offsets a group has committed."""
         return sum(len(partitions) for partitions in self._groups.get(group_id, {}).values())
 
+    def has_any(self, group_id: str) -> bool:
+        """Return whether a group has committed anything."""
+        return group_id in self._groups
+
     def get(self, group_id: str, topic_partition: TopicPartition) -> StoredOffset | None:
         """Return what a group has committed for a partition."""
         topics = self._groups.get(group_id)
@@ -83,14 +88,18 @@ class CommittedOffsets:
     def commit(
         self,
         request: CommitOffsets,
+        refused: Sequence[OttlaError | None],
         topic_id_of: Callable[[str], TopicId | None],
         now_ms: int,
         effects: Effects,
     ) -> list[OttlaError | None]:
-        """Commit what a group may commit; return an outcome for each."""
+        """Commit what a group may commit; return an outcome for each.
+
+        What is refused already has an error in ``refused``, which may be empty if nothing is.
+        """
         outcomes: list[OttlaError | None] = []
-        for asked in request.offsets:
-            error = self._refusal(request.group_id, asked)
+        for asked, refusal in zip_longest(request.offsets, refused):
+            error = refusal or self._refusal(request.group_id, asked)
             outcomes.append(error)
             if error is not None:
                 continue
@@ -118,6 +127,10 @@ class CommittedOffsets:
                 f" {self._metadata_characters_max}."
             )
         is_new = self.get(group_id, topic_partition) is None
+        if len(topic_partition.topic.encode()) > GROUP_STRING_BYTES_MAX:
+            return InvalidCommitOffsetSizeError(
+                f"A topic's name has at most {GROUP_STRING_BYTES_MAX} bytes in a commit."
+            )
         full = is_new and self._count >= COMMITTED_OFFSETS_PER_SHARD_MAX
         if full or self._metadata_bytes + metadata_bytes > OFFSET_METADATA_BYTES_PER_SHARD_MAX:
             return InvalidCommitOffsetSizeError(
@@ -157,7 +170,7 @@ class CommittedOffsets:
             [
                 topic_partition
                 for topic_partition, stored in self._of_group(group_id)
-                if stored.commit_timestamp_ms < expiry.before_ms
+                if stored.commit_timestamp_ms <= expiry.until_ms
                 and not expiry.is_kept(topic_partition.topic)
             ],
             effects,

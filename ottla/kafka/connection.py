@@ -22,7 +22,7 @@ import asyncio
 import logging
 import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Final, cast
@@ -82,9 +82,21 @@ class Shared:
 class KafkaConnection(asyncio.BufferedProtocol):
     """A protocol of :mod:`asyncio`, for one connection."""
 
-    def __init__(self, shared: Shared, connection: Connection) -> None:
-        """``connection`` says who it is as far as an address tells."""
+    def __init__(
+        self,
+        shared: Shared,
+        connection: Connection,
+        *,
+        made: Callable[[int, KafkaConnection], None],
+        gone: Callable[[int], None],
+    ) -> None:
+        """``connection`` says who it is as far as an address tells.
+
+        ``made`` and ``gone`` are called with its number, when it begins to serve and has ended.
+        """
         self._shared = shared
+        self._made = made
+        self._gone = gone
         self._connection = connection
         self._transport: asyncio.Transport | None = None
         self._claim = shared.memory.claim(self._memory_is_there)
@@ -126,8 +138,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
             self._connection = replace(self._connection, principal=principal_of(tls.getpeercert()))
             self._pipeline = Pipeline(self._shared.dispatch, self._connection, self)
         self._transport.set_write_buffer_limits(high=KAFKA_UNSENT_BYTES_PAUSE, low=0)
-        if self._paused:
-            self._transport.pause_reading()
+        self._made(self._connection.number, self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See :class:`asyncio.BufferedProtocol`."""
@@ -174,6 +185,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._pipeline.cancel()
         self._claim.give_all_back()
         self._shared.unsent.forget(self._connection.number)
+        self._gone(self._connection.number)
         if not self.lost.done():
             self.lost.set_result(None)
 

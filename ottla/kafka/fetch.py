@@ -129,7 +129,7 @@ class FetchHandler:
         answers = []
         for key in session.partitions:
             result = by_key.get(key)
-            if result is None or _name_of(key, image) != result.topic_partition.topic:
+            if result is None or _name_of(key, image) is None:
                 # There was no such topic, or it has gone while we waited.
                 answer = _failed(key, _unknown_topic_id(key), context)
             elif isinstance(result, FetchFailed):
@@ -226,6 +226,7 @@ def _to_fetch(
             goes_to_preferred=True,
             read_committed=read_committed,
             last_fetched_epoch=_epoch(asked.last_fetched_epoch),
+            topic_id=TopicId(key[0]) if isinstance(key[0], UUID) else None,
         )
     return to_fetch
 

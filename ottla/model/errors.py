@@ -478,8 +478,8 @@ class MemberIdRequiredError(RefusedError):
 
     code, name, status = 79, "MEMBER_ID_REQUIRED", "FAILED_PRECONDITION"
 
-    def __init__(self, message: str, member_id: str) -> None:
-        """Tell a member the id to join with."""
+    def __init__(self, message: str, member_id: str = "") -> None:
+        """Tell a member the id to join with; it is not known of an error that a peer described."""
         super().__init__(message)
         self.member_id = member_id
 

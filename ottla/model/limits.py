@@ -271,6 +271,8 @@ KAFKA_FIRST_REQUEST_TIME_MAX_MS: Final = 30_000
 """Clients ask for the versions of the protocol as soon as they are connected."""
 
 KAFKA_TLS_HANDSHAKE_TIME_MAX_S: Final = 10.0
+KAFKA_TLS_SHUTDOWN_TIME_MAX_S: Final = 2.0
+"""For the peer to say goodbye as well, which it need not."""
 
 KAFKA_UNSENT_BYTES_PAUSE: Final = 16 * KIB
 """Responses that the peer does not take: beyond this, its next request waits."""
@@ -284,6 +286,9 @@ KAFKA_STALLED_TIME_MAX_MS: Final = 60_000
 
 KAFKA_SWEEP_INTERVAL_MS: Final = 1_000
 """How often connections are looked at for the times above."""
+
+KAFKA_LOOKED_AFTER_AT_ONCE_MAX: Final = 1_000
+"""Connections, before others have their turn: about a millisecond."""
 
 KAFKA_BACKLOG: Final = 1_024
 """Connections that the kernel keeps until they are accepted: all clients of a broker that comes

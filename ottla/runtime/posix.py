@@ -267,6 +267,11 @@ def raise_open_files_limit() -> int:
     return hard
 
 
+def open_files_limit() -> int:
+    """Return how many files this process may open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 # --- System calls that may do less than they were asked to -------------------------
 
 

@@ -58,6 +58,9 @@ class BrokerProcess:
     """``None`` starts an ephemeral broker."""
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
+    kafka_port: int = field(default_factory=free_port)
+    kafka_name: str = "PLAINTEXT"
+    """Of its listener; ``SSL`` speaks TLS. Empty: it has none, or those that arguments name."""
     subcommand: Sequence[str] = ("up", "--brokers", "1")
     arguments: Sequence[str] = ()
     """Further arguments of it."""
@@ -73,6 +76,11 @@ class BrokerProcess:
     def grpc_address(self) -> str:
         """Where clients connect."""
         return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def kafka_address(self) -> str:
+        """Where clients of Kafka's protocol connect."""
+        return f"127.0.0.1:{self.kafka_port}"
 
     @property
     def http_url(self) -> str:
@@ -105,10 +113,12 @@ class BrokerProcess:
         """Start the process and wait for nothing."""
         assert self._process is None, "already running"
         where = ["--ephemeral"] if self.data_directory is None else ["--data", self.data_directory]
+        listener = f"{self.kafka_name}://{self.kafka_address}" if self.kafka_name else ""
         command = [
             sys.executable, "-m", "ottla", *self.subcommand, "--json",
             "--set", f"grpc.listen=127.0.0.1:{self.grpc_port}",
             "--set", f"http.listen=127.0.0.1:{self.http_port}",
+            "--set", f"listeners={listener}",
             *where, *self.arguments,
         ]  # fmt: skip
         if self._stderr is None:

@@ -58,6 +58,11 @@ class ClusterProcesses:
         return ",".join(broker.grpc_address for broker in self.brokers)
 
     @property
+    def kafka_bootstrap(self) -> str:
+        """The addresses of all brokers, for clients of Kafka's protocol."""
+        return ",".join(broker.kafka_address for broker in self.brokers)
+
+    @property
     def running(self) -> list[BrokerProcess]:
         """The brokers that were neither stopped nor killed."""
         return [broker for broker in self.brokers if broker.is_running]
@@ -115,7 +120,7 @@ class ClusterProcesses:
             directory = tempfile.TemporaryDirectory(prefix="ottla-cluster-")
             self.data_directory = Path(self._undo.enter_context(directory))
             common["log.ephemeral"] = "true"
-        ports = list(_free_ports(2 * self.size))
+        ports = list(_free_ports(3 * self.size))
         voters = range(_VOTERS_MAX if self.size >= _VOTERS_MAX else 1)
         common["controller.quorum.voters"] = ",".join(f"{i}@127.0.0.1:{ports[i]}" for i in voters)
         self.brokers = [
@@ -123,6 +128,8 @@ class ClusterProcesses:
                 data_directory=self.data_directory,
                 grpc_port=ports[broker_id],
                 http_port=ports[self.size + broker_id],
+                kafka_port=ports[2 * self.size + broker_id],
+                kafka_name="PLAINTEXT" if self.certificates is None else "SSL",
                 subcommand=("broker",),
                 arguments=_arguments({**common, **self._settings_of(broker_id)}),
                 environment=self.environment,

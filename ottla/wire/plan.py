@@ -33,6 +33,9 @@ class Step(NamedTuple):
     structure: type[Message] | None
     array: bool
     nullable: bool
+    null_is_empty: bool
+    """Other versions have null and this one does not; what is nothing there is empty here."""
+
     tag: int
     default: object
     """Belongs to the class: it must be neither changed nor handed out if it can be changed."""
@@ -77,6 +80,7 @@ def make_plan(kind: type[Message], version: int) -> Plan:
             structure,
             field.array,
             is_within(version, field.nullable),
+            bool(field.nullable) and not is_within(version, field.nullable),
             field.tag if is_tagged else -1,
             getattr(defaults, field.name),
         )

@@ -1,9 +1,10 @@
 """Compiles the writer of a class at a version.
 
 A writer reads attributes by name, so that one object serves all versions: what a version does not
-have is not looked at. Small things are gathered in a ``bytearray``; records from
-:data:`BY_REFERENCE_BYTES_MIN` on are handed on as they are, for a socket can send many buffers in
-one call, and copying megabytes is what a broker must not do.
+have is not looked at, and null is written as empty where only other versions have null. Small
+things are gathered in a ``bytearray``; records from :data:`BY_REFERENCE_BYTES_MIN` on are handed
+on as they are, for a socket can send many buffers in one call, and copying megabytes is what a
+broker must not do.
 
 The function made has the form ``write(m, o, parts)``: the message, the output so far, and a list
 to which full outputs and records go; it returns the output that is being written at the end.
@@ -139,6 +140,11 @@ class _WriterCompiler:
 
     def _value(self, value: str, step: Step) -> None:
         source = self._source
+        if step.null_is_empty:
+            with source.block(f"if {value} is None:"):
+                source(
+                    f"{value} = ''" if step.kind == "string" and not step.array else f"{value} = ()"
+                )
         if not step.nullable:
             self._present(value, step)
             return

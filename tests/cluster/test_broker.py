@@ -33,6 +33,7 @@ def another(running: RunningBroker, **settings: str) -> Broker:
     values = {
         "grpc.listen": "127.0.0.1:0",
         "http.listen": "127.0.0.1:0",
+        "listeners": "PLAINTEXT://127.0.0.1:0",
         "log.dir": str(DIRECTORY),
         **{key.replace("__", "."): value for key, value in settings.items()},
     }
@@ -58,6 +59,7 @@ async def test_real_directory_keeps_everything_from_one_start_to_the_next(tmp_pa
     values = {
         "grpc.listen": "127.0.0.1:0",
         "http.listen": "127.0.0.1:0",
+        "listeners": "PLAINTEXT://127.0.0.1:0",
         "log.dir": str(tmp_path / "data"),
     }
     for round_number in range(3):

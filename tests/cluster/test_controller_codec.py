@@ -18,9 +18,11 @@ from ottla.cluster.controller_codec import decode_request, encode_request
 from ottla.controller.requests import (
     AllocateProducerIds,
     AlterBrokerConfigs,
+    AlterClientQuotas,
     AlterPartition,
     AlterPartitions,
     AlterTopicConfigs,
+    Assignment,
     BeginShutdown,
     ConfigChange,
     ConfigChanges,
@@ -37,6 +39,8 @@ from ottla.controller.requests import (
     PartitionResult,
     ProducerIdBlock,
     ProposedMember,
+    QuotaChanges,
+    QuotaResult,
     ReadmitVoter,
     Reassign,
     Reassignment,
@@ -57,7 +61,7 @@ from ottla.model.errors import (
     UnsupportedVersionError,
 )
 from ottla.model.ids import BrokerEpoch, BrokerId, TopicPartition
-from ottla.model.image import BrokerListener
+from ottla.model.image import BrokerListener, QuotaEntity
 from ottla.v1.controller_pb2 import ControllerRequest, ControllerResponse
 
 FAST: Final = settings(max_examples=10, deadline=None)
@@ -70,6 +74,7 @@ CONFIGS = st.dictionaries(TEXT, TEXT, max_size=3)
 FLAG = st.booleans()
 UUIDS = st.uuids()
 PARTITIONS = st.builds(TopicPartition, TEXT, INT32)
+ENTITIES = st.builds(QuotaEntity, user=st.none() | TEXT, client_id=st.none() | TEXT)
 
 
 def several(values: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
@@ -89,6 +94,7 @@ CHANGES = several(
                 ConfigChange, key=TEXT, operation=st.sampled_from(ConfigOperation), value=TEXT
             )
         ),
+        replaces=FLAG,
     )
 )
 
@@ -102,14 +108,22 @@ REQUESTS: dict[type, st.SearchStrategy[object]] = {
                 partitions=st.none() | INT32,
                 replication_factor=st.none() | INT32,
                 configs=CONFIGS,
+                assignments=several(st.builds(Assignment, INT32, several(INT32))),
             )
         ),
         validate_only=FLAG,
     ),
-    DeleteTopics: st.builds(DeleteTopics, names=several(TEXT)),
+    DeleteTopics: st.builds(DeleteTopics, names=several(TEXT), topic_ids=several(UUIDS)),
     CreatePartitions: st.builds(
         CreatePartitions,
-        topics=several(st.builds(NewPartitions, name=TEXT, partitions=INT32)),
+        topics=several(
+            st.builds(
+                NewPartitions,
+                name=TEXT,
+                partitions=INT32,
+                assignments=st.none() | several(several(INT32)),
+            )
+        ),
         validate_only=FLAG,
     ),
     AlterTopicConfigs: st.builds(AlterTopicConfigs, topics=CHANGES, validate_only=FLAG),
@@ -162,11 +176,23 @@ REQUESTS: dict[type, st.SearchStrategy[object]] = {
         partitions=several(
             st.builds(Reassignment, topic_partition=PARTITIONS, replicas=several(INT32))
         ),
+        keeps_replication_factor=FLAG,
     ),
     ElectLeaders: st.builds(ElectLeaders, partitions=st.none() | several(PARTITIONS), unclean=FLAG),
     EstablishCluster: st.builds(EstablishCluster, cluster_id=TEXT),
     ReadmitVoter: st.builds(ReadmitVoter, broker_id=INT32, directory_id=st.binary(max_size=20)),
     SetFeatureLevel: st.builds(SetFeatureLevel, name=TEXT, level=INT32),
+    AlterClientQuotas: st.builds(
+        AlterClientQuotas,
+        entities=several(
+            st.builds(
+                QuotaChanges,
+                entity=ENTITIES,
+                changes=st.dictionaries(TEXT, st.none() | st.floats(allow_nan=False), max_size=3),
+            )
+        ),
+        validate_only=FLAG,
+    ),
 }
 
 CREATED = several(
@@ -203,6 +229,7 @@ ANSWERS: dict[type, st.SearchStrategy[object]] = {
     EstablishCluster: TEXT,
     ReadmitVoter: st.none(),
     SetFeatureLevel: st.none(),
+    AlterClientQuotas: several(st.builds(QuotaResult, entity=ENTITIES)),
 }
 
 KINDS = sorted(get_args(Request), key=lambda kind: kind.__name__)

@@ -12,6 +12,7 @@ from ottla.model.errors import (
     InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
+    InvalidTopicError,
     InvalidTimestampError,
     MessageTooLargeError,
     NotEnoughReplicasError,
@@ -202,6 +203,13 @@ async def test_partition_that_does_not_exist_is_unknown(world: World) -> None:
     ).wait()
 
     assert [error_of(result) for result in results] == [UnknownTopicOrPartitionError] * 3
+
+
+async def test_nobody_else_writes_to_the_brokers_own_topics(world: World) -> None:
+    await world.create_topic("__consumer_offsets")
+
+    assert error_of(await world.append(name="__consumer_offsets")) is InvalidTopicError
+    assert world.log_end("__consumer_offsets") == 0
 
 
 async def test_partition_that_another_broker_leads_is_refused(world: World) -> None:

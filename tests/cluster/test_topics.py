@@ -7,7 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ottla.cluster.services import HostedPartitionDescription, TopicCreated, TopicToCreate
+from ottla.cluster.services import (
+    HostedPartitionDescription,
+    PartitionsToCreate,
+    TopicCreated,
+    TopicToCreate,
+)
 from ottla.cluster.topics import BrokerTopicsService
 from ottla.controller.requests import DeleteTopics
 from ottla.controller.topics import TopicDefaults
@@ -51,7 +56,8 @@ class World:
         )
 
     async def grow(self, *totals: tuple[str, int], validate_only: bool = False) -> list[str]:
-        return codes(await self.service.create_partitions(totals, validate_only=validate_only))
+        wanted = [PartitionsToCreate(name, total) for name, total in totals]
+        return codes(await self.service.create_partitions(wanted, validate_only=validate_only))
 
     def described(self, *names: str, include_internal: bool = False) -> dict[str, str]:
         results = self.service.describe_topics(names, include_internal=include_internal)
@@ -95,15 +101,15 @@ async def test_topic_that_follows_another_of_its_name_has_another_id(world: Worl
     assert first.topic_id != second.topic_id
 
 
-async def test_zero_partitions_are_the_brokers_default(world: World) -> None:
-    (created,) = await world.create(TopicToCreate("web", partitions=0))
+async def test_no_number_of_partitions_is_the_brokers_default(world: World) -> None:
+    (created,) = await world.create(TopicToCreate("web", partitions=None))
 
     assert isinstance(created, TopicCreated)
     assert created.partitions == world.partition_count("web") == DEFAULT_PARTITIONS
 
 
-async def test_zero_replicas_are_the_brokers_default(world: World) -> None:
-    (created,) = await world.create(TopicToCreate("web", replication_factor=0))
+async def test_no_number_of_replicas_is_the_brokers_default(world: World) -> None:
+    (created,) = await world.create(TopicToCreate("web", replication_factor=None))
 
     assert isinstance(created, TopicCreated)
     assert created.replication_factor == len(world.plane.topic("web").partitions[0].replicas) == 2
@@ -133,8 +139,10 @@ async def test_settings_are_the_topics_own(world: World) -> None:
         (TopicToCreate("x" * TOPIC_NAME_CHARACTERS_MAX), "NONE"),
         (TopicToCreate("present"), "TOPIC_ALREADY_EXISTS"),
         (TopicToCreate("web", partitions=-1), "INVALID_PARTITIONS"),
+        (TopicToCreate("web", partitions=0), "INVALID_PARTITIONS"),
         (TopicToCreate("web", partitions=PARTITIONS_PER_TOPIC_MAX + 1), "INVALID_PARTITIONS"),
         (TopicToCreate("web", replication_factor=-1), "INVALID_REPLICATION_FACTOR"),
+        (TopicToCreate("web", replication_factor=0), "INVALID_REPLICATION_FACTOR"),
         (TopicToCreate("web", replication_factor=3), "INVALID_REPLICATION_FACTOR"),
         (TopicToCreate("web", configs={"no.such": "1"}), "INVALID_CONFIG"),
         (TopicToCreate("web", configs={"retention.ms": "soon"}), "INVALID_CONFIG"),

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from ottla.config.settings import SETTINGS, UNIT_ROWS
-from ottla.config.topic_settings import TOPIC_SETTINGS
+from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 
-@pytest.mark.parametrize("key", [*SETTINGS, *UNIT_ROWS, *TOPIC_SETTINGS])
+@pytest.mark.parametrize("key", [*SETTINGS, *UNIT_ROWS, *TOPIC_SETTINGS, *INERT_SETTINGS])
 def test_every_setting_is_documented(key: str) -> None:
     assert f"| `{key}` |" in PAGE
 

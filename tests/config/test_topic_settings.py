@@ -9,6 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from ottla.config.topic_settings import (
+    INERT_SETTINGS,
     TOPIC_SETTINGS,
     SettingType,
     TopicSetting,
@@ -163,8 +164,51 @@ def test_key_like_no_other_is_answered_with_the_list() -> None:
 
 
 def test_kafka_setting_that_we_do_not_have_is_said_to_be_kafkas() -> None:
-    with pytest.raises(InvalidConfigError, match="does not have Kafka's topic setting preallocate"):
-        topic_setting("preallocate")
+    with pytest.raises(
+        InvalidConfigError, match=r"Kafka.s topic setting message\.format\.version"
+    ):
+        topic_setting("message.format.version")
+
+
+@pytest.mark.parametrize("setting", INERT_SETTINGS.values(), ids=lambda row: row.key)
+def test_setting_without_effect_takes_its_default(setting: TopicSetting) -> None:
+    assert canonical_value(setting.key, setting.default) == setting.default
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("compression.zstd.level", "4"),
+        ("leader.replication.throttled.replicas", "0:1"),
+        ("local.retention.ms", "1000"),
+        ("preallocate", "true"),
+        ("remote.storage.enable", "true"),
+        ("segment.jitter.ms", "1"),
+    ],
+)
+def test_value_that_would_have_to_change_something_is_refused(key: str, text: str) -> None:
+    with pytest.raises(InvalidConfigError, match=f"{key} cannot be '{text}': it takes .* only: "):
+        canonical_value(key, text)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "canonical"),
+    [
+        ("delete.retention.ms", "900", "900"),
+        ("min.cleanable.dirty.ratio", "0.10", "0.1"),
+        ("min.cleanable.dirty.ratio", "1", "1.0"),
+    ],
+)
+def test_setting_of_compacted_topics_takes_what_kafkas_does(
+    key: str, text: str, canonical: str
+) -> None:
+    assert canonical_value(key, text) == canonical
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.1", "nan", "inf", "0_1", ""])
+def test_ratio_is_a_number_between_zero_and_one(text: str) -> None:
+    with pytest.raises(InvalidConfigError, match="a number from 0 to 1"):
+        canonical_value("min.cleanable.dirty.ratio", text)
 
 
 def test_refusal_stays_short_whatever_was_sent() -> None:

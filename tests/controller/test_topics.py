@@ -223,6 +223,14 @@ def test_unknown_and_repeated_names_are_not_deleted_and_the_others_are() -> None
     assert list(metadata.machine.image.topics) == ["logs"]
 
 
+def test_what_brokers_keep_for_themselves_is_neither_deleted_nor_enlarged() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("__consumer_offsets")
+
+    assert codes(metadata.delete("__consumer_offsets")) == ["INVALID_TOPIC_EXCEPTION"]
+    assert codes([metadata.grow("__consumer_offsets", 2)]) == ["INVALID_TOPIC_EXCEPTION"]
+
+
 def test_deletion_of_too_many_topics_is_refused_as_a_whole() -> None:
     metadata = Metadata()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ottla.cluster.gate import Gate
 from ottla.cluster.grpc.calls import Calls
@@ -21,6 +22,7 @@ from ottla.cluster.services import (
     PartitionAppended,
     PartitionFetched,
     PartitionToAppend,
+    PartitionsToCreate,
     PartitionToFetch,
     PlannedMove,
     QuorumDescription,
@@ -32,13 +34,16 @@ from ottla.cluster.services import (
     TopicToCreate,
 )
 from ottla.controller.requests import ConfigChange, Reassignment
+from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
 from ottla.metrics.registry import BrokerMetrics
 from ottla.model.errors import (
     BrokerIdNotRegisteredError,
+    CoordinatorNotAvailableError,
     InvalidConfigError,
     InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
+    NotCoordinatorError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
@@ -49,14 +54,17 @@ from ottla.model.ids import (
     Offset,
     ProducerEpoch,
     ProducerId,
+    TopicId,
     TopicPartition,
 )
-from ottla.model.image import ClusterImage
+from ottla.model.image import ClusterImage, TopicImage
 from ottla.record.batch import restamp_in_place, split_batches
 from ottla.storage.leader_epochs import EpochEnd
 from ottla.storage.producer_state import ProducerEntry
 
 ACKS_ALL = -1
+
+T = TypeVar("T")
 
 
 class FixedClock:
@@ -299,21 +307,26 @@ class NamedTopics:
             results.append(TopicCreated(b"i" * 16, topic.partitions or 1, 1))
         return results
 
-    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
-        known = self.names & set(names)
+    async def delete_topics(
+        self, topics: Sequence[str | TopicId], *, timeout_ms: int = 0
+    ) -> list[Result[None]]:
+        del timeout_ms
+        known = self.names.intersection(topic for topic in topics if isinstance(topic, str))
         self.names -= known
         return [
-            None if name in known else UnknownTopicOrPartitionError(f"no topic {name}")
-            for name in names
+            None if topic in known else UnknownTopicOrPartitionError(f"no topic {topic}")
+            for topic in topics
         ]
 
     async def create_partitions(
-        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
+        self, topics: Sequence[PartitionsToCreate], *, validate_only: bool, timeout_ms: int = 0
     ) -> list[Result[None]]:
-        del validate_only
+        del validate_only, timeout_ms
         return [
-            None if name in self.names else UnknownTopicOrPartitionError(f"no topic {name}")
-            for name, _ in totals
+            None
+            if topic.name in self.names
+            else UnknownTopicOrPartitionError(f"no topic {topic.name}")
+            for topic in topics
         ]
 
     def describe_topics(
@@ -331,10 +344,18 @@ class NoSettings:
     ) -> list[Result[Sequence[ConfigEntry]]]:
         return [[] for _ in resources]
 
+    def describe_new_topic(self, configs: Mapping[str, str]) -> Sequence[ConfigEntry]:
+        del configs
+        return []
+
     async def alter_configs(
-        self, resources: Sequence[tuple[Resource, Sequence[ConfigChange]]], *, validate_only: bool
+        self,
+        resources: Sequence[tuple[Resource, Sequence[ConfigChange]]],
+        *,
+        validate_only: bool,
+        replaces: bool = False,
     ) -> list[Result[None]]:
-        del validate_only
+        del validate_only, replaces
         return [
             InvalidConfigError(f"no setting {changes[0].key}") if changes else None
             for _, changes in resources
@@ -386,6 +407,12 @@ class EmptyCluster:
         del allow_auto_creation
         return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
 
+    async def find_topics(
+        self, names: Sequence[str], *, allow_auto_creation: bool
+    ) -> list[tuple[str, Result[TopicImage]]]:
+        del allow_auto_creation
+        return [(name, UnknownTopicOrPartitionError(f"no topic {name}")) for name in names]
+
     async def watch(self, names: Sequence[str]) -> AsyncGenerator[MetadataChange]:
         yield MetadataChange(
             self.image,
@@ -399,6 +426,24 @@ class EmptyCluster:
 
     def describe_broker(self) -> BrokerDescription:
         return BrokerDescription(BrokerId(0), "test", 1, [])
+
+
+class NoGroups:
+    """A broker that coordinates no group."""
+
+    async def coordinator_of(self, group_id: str) -> BrokerId:
+        raise CoordinatorNotAvailableError(f"nobody coordinates {group_id}")
+
+    async def submit(self, request: GroupRequest[T]) -> T:
+        raise NotCoordinatorError(f"{request.group_id} is not coordinated here")
+
+    async def wait_for_news(self, group_id: str, member_id: str, *, timeout_ms: int) -> bool:
+        del group_id, member_id, timeout_ms
+        return False
+
+    async def list_groups(self, which: ListGroups) -> Sequence[GroupListing]:
+        del which
+        return []
 
 
 @dataclass
@@ -426,6 +471,7 @@ def new_server(logs: ListedLogs, gate: Gate) -> GrpcServer:
         configs=NoSettings(),
         cluster=EmptyCluster(),
         administration=NothingToAdminister(),
+        groups=NoGroups(),
     )
     calls = Calls(
         gate=gate, instruments=MetricsInstruments(BrokerMetrics(version="test", node_id=0))

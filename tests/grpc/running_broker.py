@@ -46,6 +46,7 @@ class RunningBroker:
         values = {
             "grpc.listen": "127.0.0.1:0",
             "http.listen": "127.0.0.1:0",
+            "listeners": "PLAINTEXT://127.0.0.1:0",
             "log.dir": str(DIRECTORY),
             **self.settings,
         }

@@ -2,24 +2,21 @@
 //
 //     node scenario.mjs 127.0.0.1:9092
 
-import { createRequire } from 'node:module'
 import zlib from 'node:zlib'
+import kafkajs from 'kafkajs'
+import snappy from 'kafkajs-snappy'
+import lz4 from 'lz4-napi'
 import {
   FIRST_TIMESTAMP_MS, PARTITIONS, RECORDS, REPETITIVE, finish, newName, same, step, until
 } from '../steps.mjs'
 
-const require = createRequire(process.env.NODE_MODULES_OF ?? import.meta.url)
-const {
-  CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel
-} = require('kafkajs')
-const snappy = require('kafkajs-snappy')
-const lz4 = require('lz4js')
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = kafkajs
 
 // kafkajs brings gzip; the other codecs are the application's to register.
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async buffer => Buffer.from(lz4.decompress(buffer))
+  compress: encoder => lz4.compressFrame(encoder.buffer),
+  decompress: buffer => lz4.decompressFrame(buffer)
 })
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async encoder => zlib.zstdCompressSync(encoder.buffer),
@@ -29,7 +26,7 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 const kafka = new Kafka({
   clientId: 'scenario',
   brokers: process.argv[2].split(','),
-  logLevel: logLevel.ERROR
+  logLevel: logLevel.NOTHING
 })
 const topic = newName('kafkajs')
 const admin = kafka.admin()

@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.cluster_servicer import ClusterServicer
 from ottla.cluster.grpc.configs_servicer import ConfigsServicer
+from ottla.cluster.grpc.groups_servicer import GroupsServicer
 from ottla.cluster.grpc.log_servicer import LogServicer
 from ottla.cluster.grpc.topics_servicer import TopicsServicer
 from ottla.cluster.services import Services
@@ -39,6 +40,8 @@ from ottla.v1 import (
     cluster_pb2_grpc,
     configs_pb2,
     configs_pb2_grpc,
+    groups_pb2,
+    groups_pb2_grpc,
     log_pb2,
     log_pb2_grpc,
     topics_pb2,
@@ -58,7 +61,7 @@ _OPTIONS: Final = [
 
 _SERVICE_NAMES: Final = tuple(
     service.full_name
-    for module in (log_pb2, topics_pb2, configs_pb2, cluster_pb2)
+    for module in (log_pb2, topics_pb2, configs_pb2, cluster_pb2, groups_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -91,6 +94,9 @@ class GrpcServer:
         )
         cluster_pb2_grpc.add_ClusterServicer_to_server(
             ClusterServicer(services, calls), self._server
+        )
+        groups_pb2_grpc.add_GroupsServicer_to_server(
+            GroupsServicer(services, clock, calls), self._server
         )
         for add_to in between_brokers:
             add_to(server)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
 from ottla.cluster.services import (
+    PartitionsToCreate,
     Result,
     Services,
     TopicDescription,
@@ -85,7 +86,10 @@ class TopicsServicer(topics_pb2_grpc.TopicsServicer):
         results = await self._topics.create_topics(
             [
                 TopicToCreate(
-                    topic.name, topic.partitions, topic.replication_factor, dict(topic.configs)
+                    topic.name,
+                    topic.partitions or None,
+                    topic.replication_factor or None,
+                    dict(topic.configs),
                 )
                 for topic in request.topics
             ],
@@ -118,7 +122,7 @@ class TopicsServicer(topics_pb2_grpc.TopicsServicer):
         self, request: topics_pb2.CreatePartitionsRequest
     ) -> topics_pb2.CreatePartitionsResponse:
         results = await self._topics.create_partitions(
-            [(topic.name, topic.partitions) for topic in request.topics],
+            [PartitionsToCreate(topic.name, topic.partitions) for topic in request.topics],
             validate_only=request.validate_only,
         )
         response = topics_pb2.CreatePartitionsResponse()

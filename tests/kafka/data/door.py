@@ -249,9 +249,14 @@ class DataDoor:
     # --- The world ---
 
     async def lose_leadership(self, name: str = "web", index: int = 0, to: int = OTHER) -> None:
+        """Let a partition be another broker's."""
         await self.world.change_partition(
-            name, index, leader=BrokerId(to), replicas=(ME, BrokerId(to))
+            name, index, leader=BrokerId(to), replicas=(BrokerId(to),)
         )
+
+    async def follow(self, name: str = "web", index: int = 0) -> None:
+        """Let another broker lead a partition, and this one follow."""
+        await self.world.change_partition(name, index, leader=OTHER, replicas=(ME, OTHER))
 
     async def lead_in_epoch(self, epoch: int, name: str = "web", index: int = 0) -> None:
         await self.world.change_partition(name, index, leader_epoch=epoch)

@@ -1,4 +1,4 @@
-"""Fetch of Kafka gives whole batches as they are stored, waits as asked, and fails by partitions."""
+"""Fetch of Kafka gives batches as they are stored, waits as asked, and fails by partitions."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_a_loss_of_leadership_ends_the_wait(door: DataDoor) -> None:
     assert (await waiting).error_code == NOT_LEADER
 
 
-async def test_statement_12_a_topic_made_anew_while_a_reader_waits_is_another(
+async def test_statement_12_a_reader_that_waits_for_a_topic_gets_nothing_of_its_successor(
     door: DataDoor,
 ) -> None:
     waiting = asyncio.ensure_future(door.fetched(max_wait_ms=60_000))
@@ -177,8 +177,11 @@ async def test_statement_12_a_topic_made_anew_while_a_reader_waits_is_another(
 
     await door.world.delete_topic("web")
     await door.world.create_topic("web")
+    await door.produced()
 
-    assert (await waiting).error_code == UNKNOWN_TOPIC_ID
+    answer = await waiting
+    assert answer.error_code in (NOT_LEADER, UNKNOWN_TOPIC_ID)
+    assert base_offsets(answer) == []
 
 
 async def test_too_many_waiting_readers_are_told_to_slow_down(door: DataDoor) -> None:
@@ -366,39 +369,52 @@ class Racks(Leading):
             brokers={ME: in_rack(ME, "a"), OTHER: in_rack(OTHER, "b"), THIRD: in_rack(THIRD, "b")}
         )
 
+    async def commit(self) -> None:
+        """Append a record, and let brokers 2 and 3 have it."""
+        self.begin(*(("orders", number, batch()) for number in range(3)), acks=1)
+        for broker_id in (OTHER, THIRD):
+            follower = self.follower(broker_id)
+            follower.begin(0)
+            await follower.has(1)
+            follower.acknowledge(1)
+        await self.flushed()
+        await asyncio.sleep(0)
+
 
 @pytest.fixture
 async def racks() -> AsyncIterator[DataDoor]:
     world = Racks()
     await world.start()
+    await world.commit()
     yield DataDoor(world)
     await world.stop()
 
 
-@pytest.mark.parametrize(("version", "preferred"), [(10, False), (11, True), (18, True)])
+@pytest.mark.parametrize("version", [11, 18])
 async def test_a_reader_in_another_rack_is_sent_there_at_once_and_without_records(
-    racks: DataDoor, version: int, preferred: bool
+    racks: DataDoor, version: int
 ) -> None:
-    leader = racks.world.partition("orders").leader
-    del leader
-    waiting = asyncio.ensure_future(
-        racks.fetched(name="orders", rack_id="b", max_wait_ms=60_000, version=version)
-    )
-    if not preferred:
-        await begun(waiting)
-        waiting.cancel()
-        return
+    answer = await racks.fetched(name="orders", rack_id="b", max_wait_ms=60_000, version=version)
 
-    answer = await waiting
     assert (answer.error_code, answer.preferred_read_replica) == (NONE, 2)
     assert base_offsets(answer) == []
+
+
+@pytest.mark.parametrize(("version", "rack"), [(10, "b"), (11, "a"), (11, "")])
+async def test_a_reader_in_the_leaders_rack_or_in_none_stays(
+    racks: DataDoor, version: int, rack: str
+) -> None:
+    answer = await racks.fetched(name="orders", rack_id=rack, version=version)
+
+    assert answer.preferred_read_replica == -1
+    assert base_offsets(answer) == [0]
 
 
 @pytest.mark.parametrize(("version", "code"), [(10, NOT_LEADER), (11, NONE)])
 async def test_a_follower_serves_readers_from_version_11_on(
     door: DataDoor, version: int, code: int
 ) -> None:
-    await door.lose_leadership()
+    await door.follow()
 
     assert (await door.fetched(version=version)).error_code == code
 
