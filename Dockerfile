@@ -22,10 +22,11 @@ ENV PATH=/opt/ottla/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     OTTLA_LOG_DIR=/var/lib/ottla \
     OTTLA_GRPC_LISTEN=0.0.0.0:7092 \
-    OTTLA_HTTP_LISTEN=0.0.0.0:8092
+    OTTLA_HTTP_LISTEN=0.0.0.0:8092 \
+    OTTLA_LISTENERS=PLAINTEXT://0.0.0.0:9092
 USER ottla
 VOLUME /var/lib/ottla
-EXPOSE 7092 8092
+EXPOSE 7092 8092 9092
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-S", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 8092, timeout=3); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["ottla"]

@@ -56,7 +56,18 @@ def _three_ready_ms() -> float:
     command = Path(sys.executable).parent / "ottla"
     started = time.perf_counter()
     with subprocess.Popen(
-        [command, "up", "--ephemeral", "--json", "--grpc-port", "0", "--http-port", "0"],
+        [
+            command,
+            "up",
+            "--ephemeral",
+            "--json",
+            "--grpc-port",
+            "0",
+            "--kafka-port",
+            "0",
+            "--http-port",
+            "0",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as up:

@@ -198,20 +198,30 @@ def _install_kafka_python_tests(directory: Path) -> None:
     (tests / "service.py").write_text(_SERVICE)
 
 
-def _install_node_clients(directory: Path) -> None:
-    """Install the pinned packages; the native one is built on the librdkafka built before."""
-    need_programs({"npm": "npm", "g++": "g++", "make": "make", "python3": "python3"})
+def _install_packages(directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Install what the component's lock file pins; nothing of it runs while it is installed."""
+    need_programs({"npm": "npm"})
     directory.mkdir(parents=True)
     for name in ("package.json", "package-lock.json"):
-        text = (REQUIREMENTS / name).read_text()
-        (directory / name).write_text(text)
-    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=directory)
+        (directory / name).write_text((REQUIREMENTS / directory.name / name).read_text())
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund")
+    run("npm", "ci", *quiet, cwd=directory, environment=environment)
+
+
+def _install_node_clients(directory: Path) -> None:
+    _install_packages(directory)
     if not node().exists():
         raise NotAvailableError(f"no Node {NODE_VERSION} for {platform.machine()} among the pins")
-    say("  compiling @confluentinc/kafka-javascript (half a minute)")
+
+
+def _install_confluent_javascript(directory: Path) -> None:
+    """Build the native client with the librdkafka that was built before."""
+    need_programs({"g++": "g++", "make": "make", "python3": "python3"})
+    environment = {"PATH": f"{node().parent}{os.pathsep}{os.environ['PATH']}"}
+    _install_packages(directory, environment)
     library = CACHE / "librdkafka"
-    environment = {
-        "PATH": f"{node().parent}{os.pathsep}{os.environ['PATH']}",
+    say("  compiling @confluentinc/kafka-javascript (half a minute)")
+    environment |= {
         "BUILD_LIBRDKAFKA": "0",
         "CXXFLAGS": f"-I{library}/src -I{library}/src-cpp",
         "LDFLAGS": f"-L{library}/src -L{library}/src-cpp "
@@ -300,8 +310,14 @@ COMPONENTS: Final = {
             name="node-clients",
             version=NODE_VERSION,
             recipe=_install_node_clients,
-            inputs=(REQUIREMENTS / "package.json", REQUIREMENTS / "package-lock.json"),
-            needs=("librdkafka",),
+            inputs=tuple(sorted(REQUIREMENTS.glob("node-clients/*"))),
+        ),
+        Component(
+            name="confluent-javascript",
+            version=KAFKA_JAVASCRIPT_VERSION,
+            recipe=_install_confluent_javascript,
+            inputs=tuple(sorted(REQUIREMENTS.glob("confluent-javascript/*"))),
+            needs=("librdkafka", "node-clients"),
         ),
     )
 }

@@ -339,7 +339,7 @@ def catalogue_of(apis: dict[int, tuple[str, Definition, Definition]]) -> str:
         "",
         "from typing import Final",
         "",
-        "from ottla.wire.api import Api",
+        "from ottla.wire.schema import Api",
         "",
         "APIS: Final = {",
     ]

@@ -36,6 +36,9 @@ COPIES_NEEDED: Final = 2
 
 _DEFAULTS: Final = "the default of ottla up"
 
+UP_DEFAULTS: Final = (Found("group.initial.rebalance.delay.ms", "0", _DEFAULTS),)
+"""Of one broker and of several: who tries something out should not wait for other members."""
+
 _OF_ONE_BROKER: Final[Mapping[str, str]] = {
     "node.id": "the brokers are numbered from 0 on",
     "log.dir": "each broker needs a directory of its own, below that of --data",
@@ -206,10 +209,10 @@ def _common(wanted: Wanted) -> BrokerConfig:
         *wanted.flags,
         *(Found(*pair, "--certs") for pair in certificate_settings(wanted.certificates, 0).items()),
     ]
-    config = load(wanted.sources, flags=flags, defaults=[copies])
+    config = load(wanted.sources, flags=flags, defaults=[*UP_DEFAULTS, copies])
     if config.topics.replication_factor >= COPIES:
         needed = Found("min.insync.replicas", str(COPIES_NEEDED), _DEFAULTS)
-        config = load(wanted.sources, flags=flags, defaults=[copies, needed])
+        config = load(wanted.sources, flags=flags, defaults=[*UP_DEFAULTS, copies, needed])
     return config
 
 
@@ -281,9 +284,10 @@ def _voters(directories: Sequence[Path]) -> frozenset[BrokerId]:
 def _shared(
     common: BrokerConfig, grpc: Sequence[Address], voters: frozenset[BrokerId]
 ) -> dict[str, str]:
+    keys = ("min.insync.replicas", *(found.key for found in UP_DEFAULTS))
     return {
         "default.replication.factor": str(common.topics.replication_factor),
-        **{key: common.values[key] for key in ("min.insync.replicas",) if key in common.values},
+        **{key: common.values[key] for key in keys if key in common.values},
         "controller.quorum.voters": ",".join(
             f"{voter}@{_reached(grpc[voter])}" for voter in sorted(voters)
         ),

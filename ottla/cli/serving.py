@@ -27,7 +27,7 @@ from ottla.cli.failure import CommandError
 from ottla.cli.output import print_json, say
 from ottla.cli.ports import Door, check_door
 from ottla.config.addresses import Address
-from ottla.config.broker_config import BrokerConfig
+from ottla.config.broker_config import BrokerConfig, TlsConfig
 from ottla.model.errors import OttlaError
 from ottla.runtime.logging import Event, Format, Severity, configure, emit
 from ottla.runtime.memory import keep_freed_memory
@@ -87,26 +87,36 @@ def _reason(config: BrokerConfig, error: OSError) -> str:
 
 
 def _warn_if_open(config: BrokerConfig) -> None:
-    listen, tls = config.listeners.grpc, config.tls
-    if listen.is_loopback or tls.client_certificate_required:
-        return
-    if not tls.enabled:
-        advice = (
+    tls = config.tls
+    doors = [(config.listeners.grpc, tls.enabled)]
+    doors += [(listener.listen, listener.is_encrypted) for listener in config.listeners.kafka]
+    for listen, is_encrypted in doors:
+        if listen.is_loopback or (is_encrypted and tls.client_certificate_required):
+            continue
+        emit(OPEN_TO_ALL, listen=listen, advice=_advice_on_open(tls, is_encrypted=is_encrypted))
+
+
+def _advice_on_open(tls: TlsConfig, *, is_encrypted: bool) -> str:
+    if not is_encrypted and tls.enabled:
+        return (
+            "everybody who reaches this address can read, write and delete, and sees what others "
+            "send; make it an SSL listener, or have it listen on 127.0.0.1"
+        )
+    if not is_encrypted:
+        return (
             "everybody who reaches this address can read, write and delete, and sees what others "
             "send; set ssl.certificate.location, ssl.key.location and ssl.ca.location, for which "
             "'ottla certs create' makes files, or listen on 127.0.0.1"
         )
-    elif tls.ca is not None:
-        advice = (
+    if tls.ca is not None:
+        return (
             "everybody who reaches this address can read, write and delete, because "
             "ssl.client.auth is none; leave it out to admit certificates of ssl.ca.location only"
         )
-    else:
-        advice = (
-            "everybody who reaches this address can read, write and delete; set ssl.ca.location to "
-            "admit certificates of that authority only"
-        )
-    emit(OPEN_TO_ALL, listen=listen, advice=advice)
+    return (
+        "everybody who reaches this address can read, write and delete; set ssl.ca.location to "
+        "admit certificates of that authority only"
+    )
 
 
 class _Serving:

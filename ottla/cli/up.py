@@ -18,6 +18,7 @@ import click
 
 from ottla.cli.broker_options import Sources, data_option, load, source_options
 from ottla.cli.cluster_plan import (
+    UP_DEFAULTS,
     Wanted,
     certificate_settings,
     chosen_address,
@@ -146,7 +147,7 @@ def _configuration(wanted: Wanted) -> BrokerConfig:
         *wanted.flags,
         *(Found(*pair, "--certs") for pair in certificate_settings(wanted.certificates, 0).items()),
     ]
-    below = load(wanted.sources, flags=flags)
+    below = load(wanted.sources, flags=flags, defaults=UP_DEFAULTS)
     ports = (wanted.grpc_port, wanted.kafka_port, wanted.http_port)
     if wanted.host is None and ports == (None, None, None):
         return below
@@ -161,4 +162,5 @@ def _configuration(wanted: Wanted) -> BrokerConfig:
             Found("listeners", write_listeners(kafka), "--host and --kafka-port"),
             Found("http.listen", str(http), "--host and --http-port"),
         ],
+        defaults=UP_DEFAULTS,
     )

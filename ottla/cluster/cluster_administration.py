@@ -21,12 +21,16 @@ from ottla.cluster.services import PlannedMove, QuorumDescription, QuorumNode, R
 from ottla.controller.raft.consensus import Role, RoleChanged
 from ottla.controller.rebalancing import plan_rebalancing
 from ottla.controller.requests import (
+    AlterClientQuotas,
     ElectLeaders,
     PartitionResult,
+    QuotaChanges,
+    QuotaResult,
     ReadmitVoter,
     Reassign,
     Reassignment,
     SetDraining,
+    SetFeatureLevel,
     UnregisterBroker,
 )
 from ottla.model.errors import BrokerIdNotRegisteredError, InvalidRequestError
@@ -47,7 +51,14 @@ class Administered(Protocol):
     ) -> tuple[PartitionResult, ...]: ...
     @overload
     async def submit(
-        self, request: SetDraining | UnregisterBroker | ReadmitVoter, *, timeout_ms: int
+        self, request: AlterClientQuotas, *, timeout_ms: int
+    ) -> tuple[QuotaResult, ...]: ...
+    @overload
+    async def submit(
+        self,
+        request: SetDraining | UnregisterBroker | ReadmitVoter | SetFeatureLevel,
+        *,
+        timeout_ms: int,
     ) -> None: ...
 
 
@@ -116,10 +127,15 @@ class QuorumState:
                     broker_id=voter,
                     connected=voter == self._broker_id or voter in present,
                     offered_directory_id=(refused[voter].directory_id if voter in refused else b""),
+                    log_end_offset=self._log_end_offset(voter),
                 )
                 for voter in sorted(self._voters)
             ],
         )
+
+    def _log_end_offset(self, voter: BrokerId) -> int:
+        # What is applied here is in the log here; how far others are, their leader knows alone.
+        return self._metadata.image.metadata_offset + 1 if voter == self._broker_id else -1
 
 
 class BrokerAdministrationService:
@@ -143,12 +159,16 @@ class BrokerAdministrationService:
         return self._quorum.describe()
 
     async def reassign(
-        self, partitions: Sequence[Reassignment]
+        self, partitions: Sequence[Reassignment], *, keeps_replication_factor: bool = False
     ) -> list[tuple[TopicPartition, Result[None]]]:
         _check_count(len(partitions))
         return _results(
             await self._controller.submit(
-                Reassign(partitions=tuple(partitions)), timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS
+                Reassign(
+                    partitions=tuple(partitions),
+                    keeps_replication_factor=keeps_replication_factor,
+                ),
+                timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
             )
         )
 
@@ -185,6 +205,21 @@ class BrokerAdministrationService:
     async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
         await self._controller.submit(
             ReadmitVoter(broker_id=broker_id, directory_id=directory_id),
+            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+        )
+
+    async def alter_client_quotas(
+        self, entities: Sequence[QuotaChanges], *, validate_only: bool
+    ) -> list[Result[None]]:
+        results = await self._controller.submit(
+            AlterClientQuotas(entities=tuple(entities), validate_only=validate_only),
+            timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
+        )
+        return [result.error for result in results]
+
+    async def set_feature_level(self, name: str, level: int, *, validate_only: bool) -> None:
+        await self._controller.submit(
+            SetFeatureLevel(name=name, level=level, validate_only=validate_only),
             timeout_ms=ADMIN_TIMEOUT_DEFAULT_MS,
         )
 

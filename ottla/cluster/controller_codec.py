@@ -142,7 +142,9 @@ def _encode_of_partitions(
             message.alter_client_quotas.CopyFrom(_alter_client_quotas(request))
         case SetFeatureLevel():
             message.set_feature_level.CopyFrom(
-                ControllerRequest.SetFeatureLevel(name=request.name, level=request.level)
+                ControllerRequest.SetFeatureLevel(
+                    name=request.name, level=request.level, validate_only=request.validate_only
+                )
             )
         case _:
             assert_never(request)
@@ -530,7 +532,9 @@ def _to_alter_client_quotas(message: ControllerRequest) -> AlterClientQuotas:
 
 def _to_set_feature_level(message: ControllerRequest) -> SetFeatureLevel:
     return SetFeatureLevel(
-        name=message.set_feature_level.name, level=message.set_feature_level.level
+        name=message.set_feature_level.name,
+        level=message.set_feature_level.level,
+        validate_only=message.set_feature_level.validate_only,
     )
 
 

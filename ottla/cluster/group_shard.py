@@ -62,7 +62,7 @@ from ottla.runtime.purgatory import Outcome
 
 T = TypeVar("T")
 
-SHARD_LOADED = Event("groups.shard_loaded")
+SHARD_LOADED = Event("groups.shard_loaded", Severity.DEBUG)
 SHARD_NOT_LOADED = Event("groups.shard_not_loaded", Severity.ERROR)
 SHARD_THROWN_AWAY = Event("groups.shard_thrown_away", Severity.WARNING)
 SHARD_LOG_SHORTENED = Event("groups.shard_log_shortened")

@@ -11,6 +11,7 @@ hear, and the other partitions of the request are none the worse for it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -24,10 +25,12 @@ from ottla.coordinator.requests import (
     DeleteOffsets,
     GroupListing,
     GroupRequest,
+    Heartbeat,
     ListGroups,
     OffsetToCommit,
 )
 from ottla.model.errors import (
+    CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     InvalidGroupIdError,
     NotCoordinatorError,
@@ -68,6 +71,11 @@ class BrokerGroupsService:
                 return cast("T", await self._commit(request))
             case DeleteOffsets():
                 return cast("T", await self._delete_offsets(request))
+            case Heartbeat():
+                # Who only says that it lives need not hear that nobody knows yet what it is.
+                with suppress(CoordinatorLoadInProgressError):
+                    await self._shard(request.group_id).submit(request)
+                return cast("T", None)
             case _:
                 return await self._shard(request.group_id).submit(request)
 

@@ -11,14 +11,14 @@ just starting would have too few for ever, so a voter that nobody has seen yet i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import TopicsService, TopicToCreate
+from ottla.cluster.services import Result, TopicCreated, TopicToCreate
 from ottla.model.errors import (
     CoordinatorNotAvailableError,
     OttlaError,
@@ -66,11 +66,20 @@ class OffsetsTopicConfig:
     """How many brokers there will be at least, once all have started."""
 
 
+class CreatesTopics(Protocol):
+    """What is wanted of the service for topics."""
+
+    async def create_topics(
+        self, topics: Sequence[TopicToCreate], *, validate_only: bool, timeout_ms: int
+    ) -> list[Result[TopicCreated]]:
+        """Create each, and wait until it can be used."""
+
+
 class OffsetsTopic:
     """Makes the topic once."""
 
     def __init__(
-        self, topics: TopicsService, metadata: MetadataCache, config: OffsetsTopicConfig
+        self, topics: CreatesTopics, metadata: MetadataCache, config: OffsetsTopicConfig
     ) -> None:
         self._topics = topics
         self._metadata = metadata

@@ -31,7 +31,7 @@ from enum import Enum
 from typing import Protocol, TypeAlias, TypeVar
 
 from ottla.config.topic_settings import SettingType
-from ottla.controller.requests import Assignment, ConfigChange, Reassignment
+from ottla.controller.requests import Assignment, ConfigChange, QuotaChanges, Reassignment
 from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
 from ottla.model.errors import OttlaError
 from ottla.model.ids import (
@@ -564,6 +564,8 @@ class QuorumNode:
     offered_directory_id: bytes = b""
     """Of a voter that lost its data directory and is refused until it is admitted again: the
     directory that it has now. Empty: it is not refused."""
+    log_end_offset: int = -1
+    """How many entries of the metadata log it has; -1: that is not known here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -593,7 +595,7 @@ class AdministrationService(Protocol):
         """Describe the metadata quorum."""
 
     async def reassign(
-        self, partitions: Sequence[Reassignment]
+        self, partitions: Sequence[Reassignment], *, keeps_replication_factor: bool = False
     ) -> list[tuple[TopicPartition, Result[None]]]:
         """Begin to move each partition to other brokers, or cancel that."""
 
@@ -616,6 +618,17 @@ class AdministrationService(Protocol):
 
     async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
         """Let a voter vote with another data directory."""
+
+    async def alter_client_quotas(
+        self, entities: Sequence[QuotaChanges], *, validate_only: bool
+    ) -> list[Result[None]]:
+        """Change what clients may send and receive."""
+
+    async def set_feature_level(self, name: str, level: int, *, validate_only: bool) -> None:
+        """Let the cluster use what a level of a feature brings; there is no way back.
+
+        Raises :exc:`InvalidRequestError` for a feature or level that there is not.
+        """
 
 
 # --- Consumer groups ------------------------------------------------------------------------

@@ -30,4 +30,6 @@ def set_feature_level(state: MetadataState, request: SetFeatureLevel) -> Decisio
             f"feature {request.name} is at level {present} and cannot be set to {request.level}: "
             f"levels only rise, and this version supports up to {highest}"
         )
+    if request.validate_only:
+        return decided(state, None)
     return decided(state, None, (records.feature_level(request.name, request.level),))

@@ -433,6 +433,7 @@ class SetFeatureLevel(Asks[None]):
 
     name: str
     level: int
+    validate_only: bool = False
 
 
 Request = (

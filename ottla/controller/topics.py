@@ -186,7 +186,7 @@ class _NewNames:
         self._topics = state.image.topics
         self._counts = Counter(names)
         # Made only if a name of the request can collide: it looks at every topic there is.
-        collidable = any(_metric_name(name) != name for name in names)
+        collidable = any("." in name or "_" in name for name in names)
         self._by_metric_name = {_metric_name(n): n for n in self._topics} if collidable else {}
 
     def check(self, name: str) -> None:

@@ -55,7 +55,7 @@ from ottla.model.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
-from ottla.model.limits import GROUP_RECORD_BYTES_MAX
+from ottla.model.limits import CLASSIC_GROUP_MEMBERS_MAX, GROUP_RECORD_BYTES_MAX
 
 _NOBODY_CAME_MIN_MS: Final = 1_000
 """Before it is looked again whether anybody has come, whatever timeout the members ask for."""
@@ -118,6 +118,11 @@ class ClassicGroup:
     def is_unknown(self) -> bool:
         """Neither the log nor anybody who is expected knows of it."""
         return self.is_empty and self.stored is None and not self.members.pending
+
+    @property
+    def size_max(self) -> int:
+        """How many members it may have."""
+        return min(self.settings.group_size_max, CLASSIC_GROUP_MEMBERS_MAX)
 
     @property
     def is_of_consumers(self) -> bool:
@@ -413,7 +418,7 @@ class ClassicGroup:
         """Begin to coordinate: members have a session's time to be heard from."""
         for member in self.members:
             self.is_alive(member, now_ms)
-        if len(self.members) > self.settings.group_size_max:
+        if len(self.members) > self.size_max:
             # Who comes back first stays; everybody can commit what it has done.
             self._prepare(now_ms, effects)
 

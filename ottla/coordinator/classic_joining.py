@@ -91,7 +91,7 @@ class ClassicJoining:
         return self._members.of_instance(request.group_instance_id)
 
     def _check_room(self, known: ClassicMember | None) -> None:
-        group, size_max = self._group, self._group.settings.group_size_max
+        group, size_max = self._group, self._group.size_max
         if group.is_empty:
             return
         if group.state is ClassicState.PREPARING_REBALANCE:

@@ -4,9 +4,10 @@ An offset outlives its commit by ``offsets.retention.minutes``. Where there are 
 back to it, that time does not begin before the group has lost the last of them (KIP-211): an offset
 of a group that has run for a year on a quiet topic is as good as new. So, what is too old, of
 
-* a group that has, or had, members: nothing while they rebalance. If they are consumers, what was
-  committed long ago for topics that they do not read any more. If it is empty, everything, once it
-  has been empty for that long, but what somebody committed for it since;
+* a group that is empty: everything, once it has been empty for that long, but what somebody has
+  committed for it since;
+* a group that has members: what was committed long ago for topics that they do not read any more.
+  Of a classic group, that is known if they are consumers and do not rebalance;
 * offsets without a group, of who reads by itself: what was committed long ago.
 """
 
@@ -16,21 +17,24 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from ottla.coordinator.classic_group import ClassicGroup, ClassicState
+from ottla.coordinator.group_table import Group
 from ottla.coordinator.offsets import Expiry
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.limits import EXPIRED_OFFSETS_PER_TICK_MAX
 
 
-def expiry_of(group: ClassicGroup, settings: GroupSettings, now_ms: int) -> Expiry | None:
+def expiry_of(
+    group: Group, empty_since_ms: int, settings: GroupSettings, now_ms: int
+) -> Expiry | None:
     """Return which offsets of a group are too old; ``None`` for none."""
     until_ms = now_ms - settings.offsets_retention_ms
-    if group.protocol_type is not None:
-        if group.is_empty:
-            if group.state_since_ms > until_ms:
-                return None
-        elif group.state is not ClassicState.STABLE or group.topics is None:
+    expiry = Expiry(until_ms, group.is_subscribed_to)
+    if isinstance(group, ClassicGroup):
+        if group.protocol_type is None:
+            return expiry
+        if not group.is_empty and (group.state is not ClassicState.STABLE or group.topics is None):
             return None
-    return Expiry(until_ms, group.is_subscribed_to)
+    return None if group.is_empty and empty_since_ms > until_ms else expiry
 
 
 class ExpirySweep:
@@ -48,13 +52,13 @@ class ExpirySweep:
         self.deadline_ms = now_ms + self._interval_ms
 
     def groups_due(
-        self, now_ms: int, group_ids: Iterable[str], count: Callable[[str], int]
+        self, now_ms: int, group_ids: Callable[[], Iterable[str]], count: Callable[[str], int]
     ) -> Iterator[str]:
         """Yield the groups to look at now, some of which may be gone, until they are enough."""
         if self.deadline_ms is None or now_ms < self.deadline_ms:
             return
         if not self._group_ids:
-            self._group_ids.extend(group_ids)
+            self._group_ids.extend(group_ids())
         offsets = 0
         while self._group_ids and offsets < EXPIRED_OFFSETS_PER_TICK_MAX:
             group_id = self._group_ids.popleft()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from ottla.coordinator.effects import Effects, GroupRecord
 from ottla.coordinator.records import StoredOffset, offset_record, offset_tombstone
@@ -98,8 +97,10 @@ class CommittedOffsets:
         What is refused already has an error in ``refused``, which may be empty if nothing is.
         """
         outcomes: list[OttlaError | None] = []
-        for asked, refusal in zip_longest(request.offsets, refused):
-            error = refusal or self._refusal(request.group_id, asked)
+        for index, asked in enumerate(request.offsets):
+            error = refused[index] if refused else None
+            if error is None:
+                error = self._refusal(request.group_id, asked)
             outcomes.append(error)
             if error is not None:
                 continue
@@ -191,10 +192,14 @@ class CommittedOffsets:
 
     def put(self, group_id: str, topic_partition: TopicPartition, stored: StoredOffset) -> None:
         """Take note of a commit that is, or will be, in the log."""
-        self.remove(group_id, topic_partition)
-        partitions = self._groups.setdefault(group_id, {}).setdefault(topic_partition.topic, {})
-        partitions[topic_partition.partition] = stored
-        self._count += 1
+        topic, partition = topic_partition
+        partitions = self._groups.setdefault(group_id, {}).setdefault(topic, {})
+        before = partitions.get(partition)
+        if before is None:
+            self._count += 1
+        else:
+            self._metadata_bytes -= len(before.metadata.encode())
+        partitions[partition] = stored
         self._metadata_bytes += len(stored.metadata.encode())
 
     def remove(self, group_id: str, topic_partition: TopicPartition) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ottla.model.limits import CLASSIC_GROUP_MEMBERS_MAX
+from ottla.model.limits import CLASSIC_GROUP_MEMBERS_MAX, CONSUMER_GROUP_MEMBERS_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +34,15 @@ class GroupSettings:
     """``offsets.retention.check.interval.ms``"""
 
     # --- Consumer groups ---
+
+    consumer_session_timeout_ms: int = 45_000
+    """``group.consumer.session.timeout.ms``"""
+    consumer_heartbeat_interval_ms: int = 5_000
+    """``group.consumer.heartbeat.interval.ms``: what members are told."""
+    consumer_group_size_max: int = CONSUMER_GROUP_MEMBERS_MAX
+    """``group.consumer.max.size``"""
+    consumer_assignors: tuple[str, ...] = ("uniform", "range")
+    """``group.consumer.assignors``: those that members may ask for; the first, if none does."""
+    consumer_assignment_interval_ms: int = 1_000
+    """``group.consumer.assignment.interval.ms``: partitions are not divided anew more often, so
+    that the members of a group that starts are not each worth a division (KIP-1263)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ottla.cluster.services import Services
 from ottla.config.addresses import Address
 from ottla.controller.state import SUPPORTED_FEATURES
+from ottla.kafka.admin_apis import admin_apis
 from ottla.kafka.advertised import address_for
 from ottla.kafka.api_versions import GROUP_FEATURE, ApiVersionsHandler, Feature, Features
 from ottla.kafka.data_apis import data_apis
@@ -16,7 +17,6 @@ from ottla.kafka.metadata_apis import metadata_apis
 from ottla.model.ids import BrokerId
 from ottla.model.image import BrokerImage
 from ottla.runtime.clock import Clock
-from ottla.wire.api_keys import ApiKey
 
 
 def all_apis(
@@ -40,9 +40,9 @@ def all_apis(
     apis = [
         *data_apis(services, address_of=address_of, clock=clock, fetch_bytes_max=fetch_bytes_max),
         *metadata_apis(services, address_of),
+        *admin_apis(services),
         *group_apis(services, address_of=address_of),
     ]
-    serves_consumer_groups = any(api.api_key == ApiKey.CONSUMER_GROUP_HEARTBEAT for api in apis)
 
     def features() -> Features:
         levels = feature_levels()
@@ -50,8 +50,8 @@ def all_apis(
             name: Feature(1, highest, levels.get(name, 0))
             for name, highest in SUPPORTED_FEATURES.items()
         }
-        if serves_consumer_groups:
-            by_name[GROUP_FEATURE] = Feature(0, 1, 1)
+        # The groups of KIP-848 are there whatever the cluster has agreed on.
+        by_name[GROUP_FEATURE] = Feature(0, 1, 1)
         return Features(services.cluster.image.metadata_offset, by_name)
 
     return [*apis, ApiVersionsHandler(apis, features).api]

@@ -183,6 +183,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
         """See :class:`asyncio.BaseProtocol`."""
         del exc
         self._pipeline.cancel()
+        # Now, and not when the collector of garbage comes by to find a connection and its parts.
+        self._reader.forget()
         self._claim.give_all_back()
         self._shared.unsent.forget(self._connection.number)
         self._gone(self._connection.number)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ottla.cluster.services import ClusterService, GroupsService
+from ottla.cluster.services import GroupsService
 from ottla.coordinator import requests as groups
 from ottla.kafka.authorized_operations import ALL_OF_GROUP, NOT_ASKED
+from ottla.kafka.current_leaders import Cluster
 from ottla.kafka.group_requests import of_each
 from ottla.kafka.handling import RequestContext
 from ottla.model.errors import OttlaError
@@ -28,7 +29,7 @@ _CONSUMER: Final = 1
 class ConsumerGroupDescribeHandler:
     """Versions 0 and 1."""
 
-    def __init__(self, service: GroupsService, cluster: ClusterService) -> None:
+    def __init__(self, service: GroupsService, cluster: Cluster) -> None:
         self._groups = service
         self._cluster = cluster
 

@@ -154,10 +154,14 @@ class KafkaDoor:
             await asyncio.sleep(KAFKA_SWEEP_INTERVAL_MS / 1000)
             now = loop.time()
             elapsed_ms, looked = round((now - looked) * 1000), now
-            for index, connection in enumerate(list(self._connections.values()), start=1):
-                connection.look_after(elapsed_ms)
-                if index % KAFKA_LOOKED_AFTER_AT_ONCE_MAX == 0:
-                    await asyncio.sleep(0)
+            await self.look_after(elapsed_ms)
+
+    async def look_after(self, elapsed_ms: int) -> None:
+        """Close connections whose clients take too much time; so much has passed since last."""
+        for index, connection in enumerate(list(self._connections.values()), start=1):
+            connection.look_after(elapsed_ms)
+            if index % KAFKA_LOOKED_AFTER_AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)
 
     def close(self) -> None:
         """Let nobody in any more. Harmless if closed already."""

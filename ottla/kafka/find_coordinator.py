@@ -9,9 +9,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from ottla.cluster.services import ClusterService, GroupsService
+from ottla.cluster.services import GroupsService
 from ottla.config.addresses import Address
-from ottla.kafka.current_leaders import AddressOf
+from ottla.kafka.current_leaders import AddressOf, Cluster
 from ottla.kafka.group_requests import of_each
 from ottla.kafka.handling import RequestContext
 from ottla.model.errors import (
@@ -41,9 +41,7 @@ class _KeyType(IntEnum):
 class FindCoordinatorHandler:
     """Versions 0 to 6. Before version 4 a request has one key."""
 
-    def __init__(
-        self, groups: GroupsService, cluster: ClusterService, address_of: AddressOf
-    ) -> None:
+    def __init__(self, groups: GroupsService, cluster: Cluster, address_of: AddressOf) -> None:
         self._groups = groups
         self._cluster = cluster
         self._address_of = address_of

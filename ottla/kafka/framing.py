@@ -134,6 +134,12 @@ class FrameReader:
         self._buffer = bytearray(self._next_capacity())
         self._buffer[: self._filled] = memoryview(begun)[: self._filled]
 
+    def forget(self) -> None:
+        """Nothing more will come."""
+        self._buffer = None
+        self._start = b""
+        self.frames = []
+
     def _cut(self, view: memoryview) -> bool:
         """Take whole requests out of the shared buffer, and begin the one that is not whole."""
         position = 0

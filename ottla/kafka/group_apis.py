@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ottla.cluster.services import Services
+from ottla.cluster.services import GroupsService, Services
 from ottla.kafka.consumer_group_describe import ConsumerGroupDescribeHandler
 from ottla.kafka.consumer_group_heartbeat import ConsumerGroupHeartbeatHandler
-from ottla.kafka.current_leaders import AddressOf
+from ottla.kafka.current_leaders import AddressOf, Cluster
 from ottla.kafka.delete_groups import DeleteGroupsHandler
 from ottla.kafka.describe_groups import DescribeGroupsHandler
 from ottla.kafka.find_coordinator import FindCoordinatorHandler
@@ -23,7 +23,13 @@ from ottla.wire.api_keys import ApiKey
 
 def group_apis(services: Services, *, address_of: AddressOf) -> list[ServedApi]:
     """Return what serves these requests; clients reach brokers where ``address_of`` says."""
-    groups, cluster = services.groups, services.cluster
+    return group_handlers(services.groups, services.cluster, address_of)
+
+
+def group_handlers(
+    groups: GroupsService, cluster: Cluster, address_of: AddressOf
+) -> list[ServedApi]:
+    """The same, in front of the services that are needed."""
     handlers: list[tuple[ApiKey, int, int, Handler]] = [
         (ApiKey.FIND_COORDINATOR, 0, 6, FindCoordinatorHandler(groups, cluster, address_of)),
         (ApiKey.JOIN_GROUP, 0, 9, JoinGroupHandler(groups)),

@@ -23,7 +23,7 @@ def code_of(error: OttlaError | None) -> int:
 
 def client_host(connection: Connection) -> str:
     """Return a client's host as Kafka shows it: as Java prints an address that has no name."""
-    host = connection.client.host
+    host = connection.client.host.partition("%")[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -31,7 +31,7 @@ def client_host(connection: Connection) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return f"/{address.ipv4_mapped}"
-        groups = address.exploded.partition("%")[0].split(":")
+        groups = address.exploded.split(":")
         return "/" + ":".join(f"{int(group, 16):x}" for group in groups)
     return f"/{address}"
 

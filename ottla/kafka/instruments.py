@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from prometheus_client import Counter, Histogram
+
 from ottla.metrics.registry import OK, BrokerMetrics
 from ottla.model.errors import ERRORS_BY_CODE
 
@@ -43,25 +45,29 @@ class KafkaInstruments(Protocol):
 class MetricsOfApi:
     """In Prometheus' registry."""
 
-    __slots__ = ("_method", "_ok", "_requests", "_seconds")
+    __slots__ = ("_method", "_metrics", "_ok", "_seconds")
 
     def __init__(self, metrics: BrokerMetrics, name: str) -> None:
         self._method = METHOD_PREFIX + name
-        self._requests = metrics.requests
-        self._ok = metrics.requests.labels(self._method, OK)
-        self._seconds = metrics.request_seconds.labels(self._method)
+        self._metrics = metrics
+        # Made when first needed: most kinds of request never come.
+        self._ok: Counter | None = None
+        self._seconds: Histogram | None = None
 
     def finished(self, error_code: int, seconds: float) -> None:
         """See :class:`ApiInstruments`."""
+        if self._ok is None or self._seconds is None:
+            self._ok = self._metrics.requests.labels(self._method, OK)
+            self._seconds = self._metrics.request_seconds.labels(self._method)
         if error_code:
-            self._requests.labels(self._method, error_name(error_code)).inc()
+            self.failed(error_name(error_code))
         else:
             self._ok.inc()
         self._seconds.observe(seconds)
 
     def failed(self, error: str) -> None:
         """See :class:`ApiInstruments`."""
-        self._requests.labels(self._method, error).inc()
+        self._metrics.requests.labels(self._method, error).inc()
 
 
 class KafkaMetrics:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ottla.cluster.services import ClusterService, GroupsService
+from ottla.cluster.services import GroupsService
 from ottla.coordinator import requests as groups
+from ottla.kafka.current_leaders import Cluster
 from ottla.kafka.group_requests import code_of
 from ottla.kafka.handling import RequestContext
 from ottla.model.errors import OttlaError, UnknownTopicIdError
@@ -29,7 +30,7 @@ _TOPIC_IDS_FROM: Final = 10
 class OffsetCommitHandler:
     """Versions 2 to 10. From version 10 on topics are named by their ids."""
 
-    def __init__(self, service: GroupsService, cluster: ClusterService) -> None:
+    def __init__(self, service: GroupsService, cluster: Cluster) -> None:
         self._groups = service
         self._cluster = cluster
 

@@ -11,12 +11,18 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
-from ottla.cluster.services import ClusterService, GroupsService
+from ottla.cluster.services import GroupsService
 from ottla.coordinator import requests as groups
 from ottla.coordinator.requests import NO_LEADER_EPOCH, CommittedOffset
+from ottla.kafka.current_leaders import Cluster
 from ottla.kafka.group_requests import code_of, of_each
 from ottla.kafka.handling import RequestContext
-from ottla.model.errors import OttlaError, UnknownTopicIdError
+from ottla.model.errors import (
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+    OttlaError,
+    UnknownTopicIdError,
+)
 from ottla.model.ids import NO_OFFSET, TopicId, TopicPartition
 from ottla.wire.messages.offset_fetch import (
     OffsetFetchRequest,
@@ -40,7 +46,7 @@ _TOPIC_IDS_FROM: Final = 10
 class OffsetFetchHandler:
     """Versions 1 to 10."""
 
-    def __init__(self, service: GroupsService, cluster: ClusterService) -> None:
+    def __init__(self, service: GroupsService, cluster: Cluster) -> None:
         self._groups = service
         self._cluster = cluster
 
@@ -72,6 +78,7 @@ class OffsetFetchHandler:
                 )
             )
         except OttlaError as error:
+            error = _as_known(error)
             if context.api_version >= _GROUP_ERROR_FROM:
                 return OffsetFetchResponse(error_code=error.code)
             offsets = [
@@ -190,4 +197,11 @@ def _unknown(topic: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics:
 
 
 def _refused(asked: OffsetFetchRequestGroup, error: OttlaError) -> OffsetFetchResponseGroup:
-    return OffsetFetchResponseGroup(group_id=asked.group_id, error_code=error.code)
+    return OffsetFetchResponseGroup(group_id=asked.group_id, error_code=_as_known(error).code)
+
+
+def _as_known(error: OttlaError) -> OttlaError:
+    """Return the error that Kafka gives: clients before 3.9 take the other here for the end."""
+    if isinstance(error, CoordinatorNotAvailableError):
+        return NotCoordinatorError(str(error))
+    return error

@@ -150,6 +150,8 @@ class Pipeline:
                 inspect.CORO_CREATED
             ):
                 awaitable.close()
+        self._begun.clear()
+        self._worker = self._responder = None
 
     # --- The worker ---
 

@@ -102,6 +102,9 @@ client sends on the same connection waits too, and it asks again."""
 METADATA_TOPICS_MAX: Final = 10_000
 """Topics that one request for metadata names: a client asks for all at once that it uses."""
 
+DESCRIBED_RESOURCES_MAX: Final = 10_000
+"""Whose settings one request of Kafka's protocol asks for: tools ask for those of all topics."""
+
 DESCRIBED_PARTITIONS_MAX: Final = 2_000
 """Partitions on one page of a description; Kafka's ``max.request.partition.size.limit``."""
 
@@ -109,13 +112,9 @@ PRODUCER_ID_WAIT_MAX_MS: Final = 10_000
 """A producer that starts would rather hear that there is no controller than wait longer."""
 
 WIRE_CONTROL_FRAME_BYTES_MAX: Final = 1 * MIB
-"""One request of Kafka's protocol that brings no records. The largest that clients send, offsets
-for every partition of a large group, stays below half of it; what is read of it is bounded by
-``WIRE_REQUEST_ELEMENTS_MAX`` besides."""
-
-WIRE_PRODUCE_FRAME_BYTES_MAX: Final = 2 * REQUEST_BYTES_MAX
-"""One ``Produce`` of Kafka's protocol. Clients fill one up to their ``max.request.size`` (1 MiB
-unless told otherwise) with batches of many partitions; this holds two of the largest."""
+"""One request of Kafka's protocol that brings no records. Offsets for ten thousand partitions fill
+half of it, and so does what the leader of a classic group assigns to a thousand members in some
+hundred bytes each; ``WIRE_REQUEST_ELEMENTS_MAX`` bounds the work besides."""
 
 WIRE_REQUEST_ELEMENTS_MAX: Final = 50_000
 """Elements of all arrays of one request of Kafka's protocol, and its unknown tagged fields. Five
@@ -303,6 +302,9 @@ KAFKA_ACCEPT_PAUSE_MS: Final = 1_000
 KAFKA_SOFTWARE_NAME_CHARACTERS_MAX: Final = 100
 """Of a client's name for its library, which is told in the diagnostics."""
 
+FEATURES_PER_REQUEST_MAX: Final = 100
+"""Many more than there are; each is a request to the controller."""
+
 QUOTA_ENTITIES_MAX: Final = 10_000
 """Users and clients with quotas of their own; all are in memory and in every snapshot."""
 
@@ -462,6 +464,38 @@ CLASSIC_PROTOCOLS_PER_MEMBER_MAX: Final = 64
 CLASSIC_PENDING_MEMBERS_MAX: Final = 5_000
 """Members of a group that were given an id and have not joined with it. Each is forgotten after
 its session timeout."""
+
+CONSUMER_GROUP_MEMBERS_MAX: Final = 10_000
+"""Members of one consumer group, whatever ``group.consumer.max.size`` says: dividing partitions
+among so many takes some tens of milliseconds of the event loop. Groups in use have tens."""
+
+CONSUMER_GROUP_PARTITIONS_MAX: Final = 200_000
+"""Partitions that one consumer group divides; those beyond stay with nobody. A member that is
+alone has all of them, in one record of some 2 MiB and in one answer of half of that."""
+
+CONSUMER_SUBSCRIPTION_BYTES_MAX: Final = 1 * MIB
+"""Names in one member's subscription: some ten thousand topics, and a quarter of a record."""
+
+TOPIC_EXPRESSION_CHARACTERS_MAX: Final = 1_000
+"""A regular expression that subscribes to topics. One that people can read is shorter; matching
+takes time in proportion to its length, for every topic."""
+
+TOPIC_EXPRESSIONS_PER_GROUP_MAX: Final = 50
+"""Different ones in one group, which usually has one: each is compared with every new topic."""
+
+TOPIC_EXPRESSION_PROGRAM_BYTES: Final = 64 * KIB
+"""What one is compiled in: some thousands of steps. A counted repetition is worth many."""
+
+TOPIC_EXPRESSION_MATCHING_BYTES: Final = 2 * MIB
+"""What matching one may take. It needs room for some states, each of which is in the worst case
+every step of the program; with too little, it would say that nothing matches."""
+
+CONSUMER_TOPIC_CHANGES_DELAY_MS: Final = 500
+"""From a change of topics to when a consumer group looks at it: a tool that creates a hundred
+topics should make its readers rebalance once or twice."""
+
+CONSUMER_REBALANCE_TIMEOUT_MAX_MS: Final = 2**31 - 1
+"""What Kafka's records hold. Clients say their ``max.poll.interval.ms``, which may be as much."""
 
 CONSUMER_PROTOCOL_TOPICS_MAX: Final = 100_000
 """Topics in one consumer's subscription, whose count may claim anything."""

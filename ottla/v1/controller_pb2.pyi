@@ -174,12 +174,14 @@ class ControllerRequest(_message.Message):
         broker_id: int
         def __init__(self, broker_id: _Optional[int] = ...) -> None: ...
     class SetFeatureLevel(_message.Message):
-        __slots__ = ("name", "level")
+        __slots__ = ("name", "level", "validate_only")
         NAME_FIELD_NUMBER: _ClassVar[int]
         LEVEL_FIELD_NUMBER: _ClassVar[int]
+        VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
         name: str
         level: int
-        def __init__(self, name: _Optional[str] = ..., level: _Optional[int] = ...) -> None: ...
+        validate_only: bool
+        def __init__(self, name: _Optional[str] = ..., level: _Optional[int] = ..., validate_only: _Optional[bool] = ...) -> None: ...
     class AlterPartitions(_message.Message):
         __slots__ = ("broker_id", "broker_epoch", "partitions")
         BROKER_ID_FIELD_NUMBER: _ClassVar[int]

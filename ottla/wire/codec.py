@@ -42,11 +42,13 @@ def read_request(api_key: int, version: int, frame: memoryview, offset: int) -> 
     Records are slices of the frame; nothing else refers to it.
 
     Raises:
-        MalformedError: the bytes are not this request, or something stands behind it, or it has
-            more elements than :data:`~ottla.model.limits.WIRE_REQUEST_ELEMENTS_MAX`.
+        MalformedError: the bytes are not this request, or it has more elements than
+            :data:`~ottla.model.limits.WIRE_REQUEST_ELEMENTS_MAX`.
     """
     reader = _reader_of(request_class(api_key), version)
-    return _read_all(reader, frame, offset, WIRE_REQUEST_ELEMENTS_MAX)
+    # Something may stand behind it, as in Kafka: librdkafka asks for all topics in more bytes than
+    # its request has.
+    return _read(reader, frame, offset, WIRE_REQUEST_ELEMENTS_MAX)[0]
 
 
 def write_request(api_key: int, version: int, request: Message) -> list[Buffer]:

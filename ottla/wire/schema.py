@@ -23,6 +23,22 @@ NO_UUID: Final = UUID(int=0)
 """No id, on the wire sixteen zeroes."""
 
 
+class Api(NamedTuple):
+    """What is known of a kind of request without importing its messages."""
+
+    key: int
+    module: str
+    """Below ``ottla.wire.messages``."""
+
+    name: str
+    """As Kafka writes it; the classes are ``<name>Request`` and ``<name>Response``."""
+
+    version_first: int
+    version_last: int
+    version_flexible: int
+    """The first with compact lengths, tagged fields and the headers that go with them."""
+
+
 class Field(NamedTuple):
     """One field of a message, over all versions; versions are written as Kafka writes them.
 

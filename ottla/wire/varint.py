@@ -12,8 +12,6 @@ from typing import Final
 
 from ottla.wire.malformed import MalformedError, bad_count, bad_length, too_many
 
-UVARINT_BYTES_MAX: Final = 5
-
 _SEVEN_BITS: Final = 0x7F
 _UINT32_MAX: Final = 0xFFFFFFFF
 _TAG_BYTES_MIN: Final = 2

@@ -34,6 +34,7 @@ class Cluster:
         settings: Sequence[str] = (),
         *,
         grpc_port: int | None = 0,
+        kafka_port: int | None = 0,
         http_port: int | None = 0,
         host: str | None = None,
         certificates: Path | None = None,
@@ -47,6 +48,7 @@ class Cluster:
                 certificates=certificates,
                 host=host,
                 grpc_port=grpc_port,
+                kafka_port=kafka_port,
                 http_port=http_port,
             )
         )
@@ -87,6 +89,7 @@ def test_settings_of_each_broker_are_a_configuration(cluster: Cluster) -> None:
 
         assert config.node.node_id == broker.node_id
         assert (config.listeners.grpc, config.listeners.http) == (broker.grpc, broker.http)
+        assert {one.name: one.listen for one in config.listeners.kafka} == broker.kafka
         assert config.storage.log_dir == cluster.directory / f"broker-{broker.node_id}"
         assert config.quorum.voters[BrokerId(broker.node_id)] == broker.grpc
 
@@ -104,12 +107,51 @@ def test_ports_are_in_a_row(cluster: Cluster) -> None:
 def test_any_ports_are_all_different(cluster: Cluster) -> None:
     brokers = cluster.plan(9).brokers
 
-    assert len({door.port for broker in brokers for door in (broker.grpc, broker.http)}) == 18
+    doors = [door for one in brokers for door in (one.grpc, one.http, *one.kafka.values())]
+    assert len({door.port for door in doors}) == 27
 
 
 def test_rows_that_meet_are_refused(cluster: Cluster) -> None:
     with pytest.raises(CommandError, match="would be for gRPC and for HTTP"):
         cluster.plan(grpc_port=47_100, http_port=47_102)
+
+
+def test_each_listener_has_a_row_of_its_own(cluster: Cluster) -> None:
+    settings = [
+        "listeners=LAN://127.0.0.1:47210,NET://127.0.0.1:47220",
+        "listener.security.protocol.map=LAN:PLAINTEXT,NET:PLAINTEXT",
+    ]
+
+    plan = cluster.plan(settings=settings, kafka_port=None)
+
+    assert [broker.settings["listeners"] for broker in plan.brokers] == [
+        f"LAN://127.0.0.1:{47210 + number},NET://127.0.0.1:{47220 + number}" for number in range(3)
+    ]
+    assert plan.kafka_bootstrap == "127.0.0.1:47210,127.0.0.1:47211,127.0.0.1:47212"
+
+
+def test_one_port_for_several_listeners_is_refused(cluster: Cluster) -> None:
+    settings = [
+        "listeners=LAN://127.0.0.1:0,NET://127.0.0.1:0",
+        "listener.security.protocol.map=LAN:PLAINTEXT,NET:PLAINTEXT",
+    ]
+
+    with pytest.raises(CommandError, match="there are the listeners LAN, NET; say the ports"):
+        cluster.plan(settings=settings, kafka_port=47_210)
+
+
+def test_certificates_make_the_listener_an_encrypted_one(cluster: Cluster) -> None:
+    plan = cluster.plan(certificates=Path("/certs"))
+
+    assert [list(broker.kafka) for broker in plan.brokers] == [["SSL"]] * 3
+    assert re.search(r"Kafka  127\.0\.0\.1:\d+, TLS", summary(plan))
+
+
+def test_brokers_without_listeners_are_said_to_have_none(cluster: Cluster) -> None:
+    plan = cluster.plan(settings=["listeners="])
+
+    assert plan.kafka_bootstrap == ""
+    assert "Kafka  off" in summary(plan)
 
 
 def test_brokers_that_listen_everywhere_reach_each_other_on_loopback(cluster: Cluster) -> None:
@@ -145,6 +187,13 @@ def test_two_brokers_keep_two_copies_and_one_is_enough(cluster: Cluster) -> None
 
     assert value_in(plan, "default.replication.factor") == {"2"}
     assert value_in(plan, "min.insync.replicas") == {None}
+
+
+def test_groups_of_developers_do_not_wait_for_more_members(cluster: Cluster) -> None:
+    key = "group.initial.rebalance.delay.ms"
+
+    assert value_in(cluster.plan(), key) == {"0"}
+    assert value_in(cluster.plan(settings=[f"{key}=500"]), key) == {"500"}
 
 
 @pytest.mark.parametrize(

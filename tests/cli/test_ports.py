@@ -86,3 +86,15 @@ def test_name_that_nobody_knows_is_answered_in_a_sentence() -> None:
     assert "cannot listen on no.such.host.invalid:7092 for gRPC" in refusal(
         Door("gRPC", Address("no.such.host.invalid", 7092))
     )
+
+
+def test_taken_port_of_a_listener_is_answered_with_the_setting_for_another(
+    taken: Address,
+) -> None:
+    door = Door("Kafka", taken, by_flags=False, listener="LAN")
+
+    assert re.search(r"--set listeners=LAN://127\.0\.0\.1:\d+ is free", refusal(door))
+
+
+def test_taken_port_for_kafka_is_answered_with_the_flag_for_another(taken: Address) -> None:
+    assert re.search(r"--kafka-port \d+ is free", refusal(Door("Kafka", taken)))

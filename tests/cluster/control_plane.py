@@ -27,7 +27,7 @@ from ottla.controller.state_machine import MetadataStateMachine
 from ottla.controller.topics import TopicDefaults
 from ottla.model.errors import OttlaError, RequestTimedOutError, StorageError
 from ottla.model.ids import BrokerId, MetadataOffset, TopicId, TopicPartition
-from ottla.model.image import ClusterImage, TopicImage
+from ottla.model.image import BrokerListener, ClusterImage, TopicImage
 from tests.controller.metadata import CLUSTER_ID, registration
 
 ME = BrokerId(1)
@@ -160,8 +160,11 @@ class ControlPlane:
         (created,) = await self.driver.submit(CreateTopics(topics=(topic,)), timeout_ms=TIMEOUT_MS)
         assert created.error is None, created.error
 
-    async def start_broker(self, broker: int) -> None:
-        epoch = await self.driver.submit(registration(broker), timeout_ms=TIMEOUT_MS)
+    async def start_broker(
+        self, broker: int, *, rack: str = "", listeners: tuple[BrokerListener, ...] = ()
+    ) -> None:
+        request_to_join = registration(broker, rack=rack, listeners=listeners)
+        epoch = await self.driver.submit(request_to_join, timeout_ms=TIMEOUT_MS)
         request = UnfenceBroker(broker_id=BrokerId(broker), broker_epoch=epoch)
         await self.driver.submit(request, timeout_ms=TIMEOUT_MS)
 

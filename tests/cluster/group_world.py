@@ -13,7 +13,7 @@ from ottla.cluster.group_shards import GroupShards
 from ottla.cluster.group_waiting import WaitingRequests
 from ottla.cluster.groups import BrokerGroupsService
 from ottla.cluster.offsets_topic import OffsetsTopic, OffsetsTopicConfig
-from ottla.cluster.services import Result, TopicCreated, TopicDescription, TopicToCreate
+from ottla.cluster.services import Result, TopicCreated, TopicToCreate
 from ottla.coordinator.effects import Answer, Effects, GroupRecord, Token
 from ottla.coordinator.requests import (
     CommitOffsets,
@@ -187,21 +187,10 @@ class TopicsOfWorld:
             return self.fails_with
         if topic.name in self._world.image.topics:
             return TopicAlreadyExistsError("somebody was faster")
+        assert topic.partitions is not None
+        assert topic.replication_factor is not None
         await self._world.create_topic(topic.name, partitions=topic.partitions)
         return TopicCreated(bytes(16), topic.partitions, topic.replication_factor)
-
-    async def delete_topics(self, names: Sequence[str]) -> list[Result[None]]:
-        raise NotImplementedError
-
-    async def create_partitions(
-        self, totals: Sequence[tuple[str, int]], *, validate_only: bool
-    ) -> list[Result[None]]:
-        raise NotImplementedError
-
-    def describe_topics(
-        self, names: Sequence[str], *, include_internal: bool
-    ) -> list[tuple[str, Result[TopicDescription]]]:
-        raise NotImplementedError
 
 
 class GroupWorld(World):

@@ -19,7 +19,7 @@ from ottla.model.errors import (
     ThrottlingQuotaExceededError,
 )
 from ottla.model.ids import NO_BROKER, TopicPartition
-from ottla.model.limits import ADMIN_TIMEOUT_DEFAULT_MS, TOPICS_PER_REQUEST_MAX
+from ottla.model.limits import AUTO_CREATION_WAIT_MAX_MS, TOPICS_PER_REQUEST_MAX
 from tests.cluster.control_plane import ME, ControlPlane, Hosted, code, control_plane, create
 from tests.cluster.virtual_time import let_pass, now_ms, run_in_virtual_time
 
@@ -192,7 +192,7 @@ def test_topic_that_is_created_and_deleted_meanwhile_is_unknown_in_the_end() -> 
     answers, took_ms = run_in_virtual_time(scenario())
 
     assert answers == {"gone": "UNKNOWN_TOPIC_OR_PARTITION", "web": "NONE"}
-    assert took_ms == ADMIN_TIMEOUT_DEFAULT_MS
+    assert took_ms == AUTO_CREATION_WAIT_MAX_MS
 
 
 # --- The broker -----------------------------------------------------------------------

@@ -217,7 +217,7 @@ async def test_change_of_brokers_that_cannot_be_is_refused(
     ("resource", "error"),
     [
         (topic("no"), "UNKNOWN_TOPIC_OR_PARTITION"),
-        (topic(""), "UNKNOWN_TOPIC_OR_PARTITION"),
+        (topic(""), "INVALID_TOPIC_EXCEPTION"),
         (broker("2"), "RESOURCE_NOT_FOUND"),
         (broker("01"), "RESOURCE_NOT_FOUND"),
     ],

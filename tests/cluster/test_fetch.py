@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -13,9 +15,10 @@ from ottla.model.errors import (
     NotLeaderOrFollowerError,
     OffsetOutOfRangeError,
     UnknownLeaderEpochError,
+    UnknownTopicIdError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
+from ottla.model.ids import LeaderEpoch, Offset, TopicId, TopicPartition
 from ottla.model.limits import FETCH_RESPONSE_BYTES_MAX, FETCH_WAIT_MAX_MS
 from ottla.record.batch import split_batches
 from ottla.storage.format import segment_file
@@ -67,6 +70,25 @@ async def test_whole_batches_come_from_the_offset_on(world: World) -> None:
 
     assert bases(result) == [2, 4]
     assert (result.next_offset, result.high_watermark, result.log_start_offset) == (6, 6, 0)
+
+
+async def test_topic_created_again_is_not_the_one_that_the_reader_means(world: World) -> None:
+    asked = replace(at(0), topic_id=TopicId(UUID(int=0xBAD)))
+
+    (result,) = await fetch(world, asked)
+
+    assert isinstance(result, FetchFailed)
+    assert isinstance(result.error, UnknownTopicIdError)
+
+
+async def test_response_may_be_as_large_as_the_door_says(world: World) -> None:
+    too_large = FETCH_RESPONSE_BYTES_MAX + 1
+
+    (result,) = await world.fetch.fetch(
+        [at(0)], max_wait_ms=0, min_bytes=0, max_bytes=too_large, response_bytes_max=too_large
+    )
+
+    assert isinstance(result, PartitionFetched)
 
 
 async def test_first_batch_may_begin_below_the_offset(world: World) -> None:

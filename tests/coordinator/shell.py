@@ -25,7 +25,7 @@ from ottla.coordinator.requests import (
 )
 from ottla.coordinator.settings import GroupSettings
 from ottla.coordinator.shard import GroupShard
-from ottla.model.errors import OttlaError
+from ottla.model.errors import MemberIdRequiredError, OttlaError
 from ottla.model.ids import LeaderEpoch, Offset, TopicId, TopicPartition
 from ottla.model.image import ClusterImage, TopicImage
 
@@ -40,6 +40,7 @@ class Shell:
         self.now_ms = 1_700_000_000_000
         self.log: list[tuple[bytes, bytes | None, int]] = []
         self.image = ClusterImage(cluster_id="c")
+        self.asked: dict[Token, Any] = {}
         self.answers: dict[Token, object] = {}
         self.cancelled: set[Token] = set()
         self._tokens = 0
@@ -50,6 +51,7 @@ class Shell:
     def ask(self, request: GroupRequest[Any]) -> Token:
         self._tokens += 1
         token = Token(self._tokens)
+        self.asked[token] = request
         self.perform(self.shard.request(token, request, self.now_ms))
         return token
 
@@ -169,6 +171,12 @@ class Member:
             )
         )
 
+    def learn_id(self) -> None:
+        """Take the first of the two steps of joining."""
+        error = self.shell.answers[self.ask_to_join(requires_known_member_id=True)]
+        assert isinstance(error, MemberIdRequiredError), error
+        self.member_id = error.member_id
+
     def has_joined(self, token: Token) -> Joined:
         """Take the answer, which must be there, to heart."""
         joined: Joined = self.shell.answer(token)
@@ -202,10 +210,12 @@ class Member:
             )
         )
 
-    def leave(self) -> None:
+    def leaving(self) -> LeaveGroup:
         leaving = LeavingMember(member_id=self.member_id, group_instance_id=self.instance_id)
-        request = LeaveGroup(group_id=self.group_id, members=[leaving])
-        (outcome,) = self.shell.answered(request)
+        return LeaveGroup(group_id=self.group_id, members=[leaving])
+
+    def leave(self) -> None:
+        (outcome,) = self.shell.answered(self.leaving())
         if outcome is not None:
             raise outcome
 
@@ -237,7 +247,8 @@ def stable(*members: Member) -> None:
 
 def subscription(*topics: str) -> bytes:
     """Return what a consumer that reads these topics says of itself."""
-    names = b"".join(struct.pack(">h", len(name)) + name.encode() for name in topics)
+    encoded = [topic.encode() for topic in topics]
+    names = b"".join(struct.pack(">h", len(name)) + name for name in encoded)
     return struct.pack(">hi", 1, len(topics)) + names + struct.pack(">ii", -1, 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ottla.coordinator.requests import DescribeClassicGroup, JoinedMember
+from ottla.coordinator.requests import DescribeClassicGroup, JoinedMember, MemberProtocol
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.errors import (
     GroupMaxSizeReachedError,
@@ -222,9 +222,7 @@ def test_protocol_named_twice_counts_once() -> None:
     assert state(shell) == "PreparingRebalance"
 
 
-def _protocols(*names: str) -> list[object]:
-    from ottla.coordinator.requests import MemberProtocol
-
+def _protocols(*names: str) -> list[MemberProtocol]:
     return [MemberProtocol(name=name, metadata=b"") for name in names]
 
 

@@ -21,8 +21,8 @@ from ottla.cluster.services import (
     OffsetToFind,
     PartitionAppended,
     PartitionFetched,
-    PartitionToAppend,
     PartitionsToCreate,
+    PartitionToAppend,
     PartitionToFetch,
     PlannedMove,
     QuorumDescription,
@@ -33,7 +33,7 @@ from ottla.cluster.services import (
     TopicDescription,
     TopicToCreate,
 )
-from ottla.controller.requests import ConfigChange, Reassignment
+from ottla.controller.requests import ConfigChange, QuotaChanges, Reassignment
 from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
 from ottla.metrics.registry import BrokerMetrics
 from ottla.model.errors import (
@@ -369,8 +369,9 @@ class NothingToAdminister:
         return QuorumDescription(leader_id=BrokerId(0), term=1, applied_index=1, nodes=[])
 
     async def reassign(
-        self, partitions: Sequence[Reassignment]
+        self, partitions: Sequence[Reassignment], *, keeps_replication_factor: bool = False
     ) -> list[tuple[TopicPartition, Result[None]]]:
+        del keeps_replication_factor
         return [
             (part.topic_partition, UnknownTopicOrPartitionError(f"no {part.topic_partition}"))
             for part in partitions
@@ -394,6 +395,16 @@ class NothingToAdminister:
 
     async def readmit_voter(self, broker_id: BrokerId, directory_id: bytes) -> None:
         raise InvalidRequestError(f"broker {broker_id} with {directory_id!r} is no voter")
+
+    async def alter_client_quotas(
+        self, entities: Sequence[QuotaChanges], *, validate_only: bool
+    ) -> list[Result[None]]:
+        del validate_only
+        return [InvalidRequestError(f"no quotas for {wanted.entity}") for wanted in entities]
+
+    async def set_feature_level(self, name: str, level: int, *, validate_only: bool) -> None:
+        del validate_only
+        raise InvalidRequestError(f"no feature {name} of level {level}")
 
 
 class EmptyCluster:

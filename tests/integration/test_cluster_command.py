@@ -34,6 +34,7 @@ from ottla.v1 import (
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 OTTLA = (sys.executable, "-m", "ottla")
+ANY_PORTS = ("--grpc-port", "0", "--kafka-port", "0", "--http-port", "0")
 
 
 class Up:
@@ -43,7 +44,7 @@ class Up:
         self._log = log
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [*OTTLA, "up", "--ephemeral", "--grpc-port", "0", "--http-port", "0", *arguments],
+                [*OTTLA, "up", "--ephemeral", *ANY_PORTS, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -117,6 +118,7 @@ def test_ready_line_says_where_every_broker_is(ready: dict[str, Any]) -> None:
     assert ready["status"] == "ready"
     assert [broker["node_id"] for broker in ready["brokers"]] == [0, 1, 2]
     assert ready["bootstrap"] == ",".join(broker["grpc"] for broker in ready["brokers"])
+    assert ready["kafka_bootstrap"] == ",".join(broker["kafka"] for broker in ready["brokers"])
     for broker in ready["brokers"]:
         assert Path(broker["data"]).is_dir()
         os.kill(broker["pid"], 0)

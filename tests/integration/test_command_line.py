@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 OTTLA = (sys.executable, "-m", "ottla")
 ONE = ("up", "--brokers", "1")
+ANY_PORTS = ("--grpc-port", "0", "--kafka-port", "0", "--http-port", "0")
 
 
 class Shell:
@@ -363,8 +364,9 @@ def test_http_port_shows_figures_and_health(shell: Shell, ten: str) -> None:
 
 
 def test_port_0_is_any_free_port(tmp_path: Path) -> None:
-    with BrokerProcess(data_directory=tmp_path, grpc_port=0, http_port=0) as broker:
-        for door in ("grpc", "http"):
+    broker = BrokerProcess(data_directory=tmp_path, grpc_port=0, kafka_port=0, http_port=0)
+    with broker:
+        for door in ("grpc", "kafka", "http"):
             host, _, port = str(broker.ready_line[door]).rpartition(":")
             with socket.create_connection((host, int(port)), timeout=10):
                 pass
@@ -400,9 +402,13 @@ def test_ephemeral_broker_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_text_says_how_to_go_on_and_how_to_stop(tmp_path: Path) -> None:
-    port, http_port = free_port(), free_port()
+    port, kafka_port, http_port = free_port(), free_port(), free_port()
+    ports = [
+        *("--grpc-port", str(port), "--kafka-port", str(kafka_port)),
+        *("--http-port", str(http_port)),
+    ]
     process = subprocess.Popen(
-        [*OTTLA, *ONE, "--data", tmp_path, "--grpc-port", str(port), "--http-port", str(http_port)],
+        [*OTTLA, *ONE, "--data", tmp_path, *ports],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -418,6 +424,7 @@ def test_text_says_how_to_go_on_and_how_to_stop(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert "broker 0 is ready" in text
     assert f"gRPC  127.0.0.1:{port}\n" in text
+    assert f"Kafka 127.0.0.1:{kafka_port}\n" in text
     assert f"HTTP  http://127.0.0.1:{http_port}" in text
     assert f"data  {tmp_path / 'broker-0'}\n" in text
     assert f"Try   ottla topic create web --bootstrap 127.0.0.1:{port}\n" in text
@@ -425,7 +432,7 @@ def test_text_says_how_to_go_on_and_how_to_stop(tmp_path: Path) -> None:
 
 def test_held_data_directory_is_refused(tmp_path: Path) -> None:
     with BrokerProcess(data_directory=tmp_path):
-        status, sentence = refusal(*ONE, "--data", tmp_path, "--grpc-port", "0", "--http-port", "0")
+        status, sentence = refusal(*ONE, "--data", tmp_path, *ANY_PORTS)
 
     assert status == 1
     assert str(tmp_path / "broker-0") in sentence
@@ -445,9 +452,19 @@ def test_taken_port_is_refused_with_a_free_one() -> None:
     assert re.search(r"--grpc-port \d+ is free", sentence)
 
 
-def test_kafka_port_is_said_to_be_silent(tmp_path: Path) -> None:
-    with BrokerProcess(data_directory=tmp_path, arguments=["--kafka-port", "9099"]) as broker:
-        assert "nothing will listen on Kafka port 9099" in broker.stderr()
+def test_taken_kafka_port_is_refused_with_a_free_one() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = holder.getsockname()[1]
+
+        status, sentence = refusal(
+            *ONE, "--ephemeral", "--grpc-port", "0", "--kafka-port", str(taken), "--http-port", "0"
+        )
+
+    assert status == 1
+    assert f"port {taken}, for Kafka, is taken by another program" in sentence
+    assert re.search(r"--kafka-port \d+ is free", sentence)
 
 
 def test_configuration_comes_from_file_environment_and_flags(tmp_path: Path) -> None:
@@ -482,9 +499,7 @@ def test_bad_configuration_starts_nothing(tmp_path: Path) -> None:
 def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    status, sentence = refusal(
-        *ONE, "--data", tmp_path / "file" / "below", "--grpc-port", "0", "--http-port", "0"
-    )
+    status, sentence = refusal(*ONE, "--data", tmp_path / "file" / "below", *ANY_PORTS)
 
     assert status == 1
     assert str(tmp_path / "file") in sentence

@@ -7,6 +7,7 @@ its seed, which makes it again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from random import Random
@@ -26,10 +27,8 @@ def read_damaged(kind: Kind, seed: int) -> float:
     is_request = kind.message.__name__.endswith("Request")
     read = codec.read_request if is_request else codec.read_response
     started = time.process_time()
-    try:
+    with contextlib.suppress(MalformedError):
         read(kind.message.API_KEY, kind.version, frame, 0)
-    except MalformedError:
-        pass
     return time.process_time() - started
 
 

@@ -1,19 +1,22 @@
-"""Whatever stands in a frame, reading it gives a message or a MalformedError, soon and in little memory.
+"""Whatever a frame holds, reading it gives a message or a MalformedError, soon, in little memory.
 
 The cases are those by which other implementations were brought down, or to a halt.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 import tracemalloc
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from ottla.model.limits import (
+    REQUEST_BYTES_MAX,
     WIRE_CONTROL_FRAME_BYTES_MAX,
-    WIRE_PRODUCE_FRAME_BYTES_MAX,
     WIRE_REQUEST_ELEMENTS_MAX,
 )
 from ottla.wire import codec
@@ -38,13 +41,23 @@ def read(api_key: int, version: int, content: bytes) -> Message:
 
 def refused(api_key: int, version: int, content: bytes) -> str:
     """Read what must be refused quickly; return why it was."""
-    codec.write_message(codec.request_class(api_key)(), codec.APIS[api_key].version_last)
     read_once(api_key, version)
-    started = time.process_time()
-    with pytest.raises(MalformedError) as caught:
+    with pytest.raises(MalformedError) as caught, at_most(SECONDS_MAX):
         read(api_key, version, content)
-    assert time.process_time() - started < SECONDS_MAX
     return str(caught.value)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Check the CPU time of a block, without collections: they depend on what else is in memory."""
+    gc.disable()
+    started = time.process_time()
+    try:
+        yield
+    finally:
+        taken = time.process_time() - started
+        gc.enable()
+        assert taken < seconds
 
 
 def read_once(api_key: int, version: int) -> None:
@@ -100,11 +113,9 @@ def test_every_structure_carries_an_unknown_tagged_field() -> None:
     topic = b"\x01" + b"\x01\x63\x01x"  # an empty name and one tag
     content = count_of(count) + topic * count + b"\x00\x00\x00"
     read_once(METADATA, 9)
-    started = time.process_time()
 
-    read(METADATA, 9, content + b"\x00")
-
-    assert time.process_time() - started < 4 * SECONDS_MAX
+    with at_most(2 * SECONDS_MAX):
+        read(METADATA, 9, content + b"\x00")
 
 
 def count_of(count: int) -> bytes:
@@ -184,10 +195,11 @@ def test_structure_is_neither_there_nor_null() -> None:
     assert "cursor" in refused(75, 0, b"\x01\x00\x00\x07\xd0\x02\x01\x00")
 
 
-def test_something_stands_behind_the_request() -> None:
-    content = codec.write_message(metadata.MetadataRequest(topics=None), 12)
+def test_something_stands_behind_the_request_as_librdkafka_writes_it() -> None:
+    request = metadata.MetadataRequest(topics=None)
+    content = codec.write_message(request, 12)
 
-    assert "3 bytes behind the end of MetadataRequest" in refused(METADATA, 12, content + b"abc")
+    assert codec.read_request(METADATA, 12, memoryview(content + b"abc"), 0) == request
 
 
 def test_frame_is_full_of_empty_structures() -> None:
@@ -209,7 +221,7 @@ def test_arrays_inside_arrays_share_one_budget() -> None:
     partition = bytes(4) + b"\x00\x00"
     topic = b"\x01" + count_of(partitions) + partition * partitions + b"\x00"
     content = b"\x00" + bytes(6) + count_of(topics) + topic * topics + b"\x00"
-    assert len(content) < WIRE_PRODUCE_FRAME_BYTES_MAX
+    assert len(content) < REQUEST_BYTES_MAX
 
     assert "more elements" in refused(PRODUCE, 9, content)
 
@@ -218,13 +230,12 @@ def test_request_with_as_many_elements_as_it_may_have_takes_no_longer_than_one_t
     count = WIRE_REQUEST_ELEMENTS_MAX
     content = count_of(count) + b"\x01\x00" * count + b"\x00\x00\x00\x00"
     read_once(METADATA, 9)
-    started = time.process_time()
 
-    request = read(METADATA, 9, content)
+    with at_most(2 * SECONDS_MAX):
+        request = read(METADATA, 9, content)
 
     assert isinstance(request, metadata.MetadataRequest)
     assert len(request.topics or ()) == count
-    assert time.process_time() - started < 4 * SECONDS_MAX
 
 
 def test_every_request_cut_short_anywhere_is_refused() -> None:
@@ -244,17 +255,10 @@ def test_every_request_cut_short_anywhere_is_refused() -> None:
 
 def test_flipped_bytes_are_refused_or_mean_something_else() -> None:
     random = Random(6)
-    slowest = 0.0
     for kind in all_requests():
         content = codec.write_message(make(kind, random), kind.version)
-        read_once(kind.message.API_KEY, kind.version)
+        read(kind.message.API_KEY, kind.version, content)  # compiles
         for _ in range(5):
             frame = mutated(content, random)
-            started = time.process_time()
-            try:
+            with at_most(SECONDS_MAX), contextlib.suppress(MalformedError):
                 read(kind.message.API_KEY, kind.version, frame)
-            except MalformedError:
-                pass
-            slowest = max(slowest, time.process_time() - started)
-
-    assert slowest < SECONDS_MAX

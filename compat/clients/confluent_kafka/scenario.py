@@ -71,7 +71,7 @@ class Scenario:
         with steps("idempotent producer"):
             self.produce_idempotently()
         for strategy in ("range", "roundrobin", "cooperative-sticky", "consumer"):
-            with steps(f"two members share partitions, one leaves: {strategy}"):
+            with steps(f"two members share partitions, one leaves ({strategy})"):
                 self.share(strategy)
         with steps("offsets by timestamp"):
             self.offsets_by_timestamp()

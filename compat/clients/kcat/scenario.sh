@@ -38,8 +38,7 @@ compress() {
   $kcat -P -t "$topic-$codec" -p 0 -z "$codec" -d msg <"$work/lines" 2>"$work/debug"
   same "$($kcat -C -t "$topic-$codec" -p 0 -e -q)" "$(cat "$work/lines")" "what was read"
   # A broker whose Produce range does not begin at 0 makes this librdkafka send plain batches.
-  grep -qi "compressed\|MessageSet with 5.*ApiVersion" "$work/debug" || fail "no debug line"
-  ! grep -qi 'not supported by broker\|dropping feature' "$work/debug" || fail "not compressed"
+  grep 'Produce MessageSet' "$work/debug" | grep -q ", $codec)" || fail "sent without compression"
 }
 
 group() {

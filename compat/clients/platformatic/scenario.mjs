@@ -67,6 +67,12 @@ await step('describe cluster, topic and configuration', async () => {
     }]
   })
   same(told.configs[0].value, '-1', 'retention.ms')
+  // Sending to partitions that no broker leads yet would send everything twice.
+  const partitions = Array.from({ length: PARTITIONS }, (_, partitionIndex) => (
+    { partitionIndex, timestamp: -1n }))
+  await until(
+    () => admin.listOffsets({ topics: [{ name: topic, partitions }] }).catch(() => false),
+    () => 'some partition has no leader')
 })
 
 await step('produce with keys, headers and timestamps', async () => {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ottla.wire.api import Api
+from ottla.wire.schema import Api
 
 APIS: Final = {
     0: Api(0, "produce", "Produce", 3, 13, 9),

@@ -1,0 +1,1 @@
+"""Ways of dividing partitions among the members of a consumer group, by the coordinator."""

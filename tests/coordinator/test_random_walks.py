@@ -1,0 +1,160 @@
+"""Whatever clients do, and whatever fails, groups stay whole and their log says what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ottla.coordinator import classic_requests
+from ottla.coordinator.classic_group import ClassicGroup
+from ottla.coordinator.requests import ClassicGroupDescription, Joined
+from ottla.coordinator.shard import GroupShard
+from ottla.model.errors import OttlaError
+from ottla.model.ids import TopicPartition
+from ottla.wire.group_records import (
+    OffsetCommitKey,
+    OffsetCommitValue,
+    read_record_key,
+    read_record_value,
+)
+from tests.coordinator.walk import GROUPS, LossyShell, Walk
+
+STEPS = 300
+
+
+def classic(shard: GroupShard) -> list[ClassicGroup]:
+    return [group for group in shard._groups if isinstance(group, ClassicGroup)]
+
+
+def descriptions(shard: GroupShard) -> dict[str, ClassicGroupDescription]:
+    return {group.group_id: classic_requests.describe(group) for group in classic(shard)}
+
+
+def offsets_of(shard: GroupShard) -> dict[tuple[str, TopicPartition], int]:
+    return {
+        (group_id, one.topic_partition): one.offset
+        for group_id in shard._offsets.group_ids
+        for one in shard._offsets.fetch(group_id, None)
+    }
+
+
+def offsets_in_log(shell: LossyShell) -> dict[tuple[str, TopicPartition], int]:
+    found: dict[tuple[str, TopicPartition], int] = {}
+    for key, value, _ in shell.log:
+        about = read_record_key(key)
+        if isinstance(about, OffsetCommitKey):
+            where = (about.group, TopicPartition(about.topic, about.partition))
+            if value is None:
+                del found[where]  # a tombstone of nothing would be a waste
+            else:
+                found[where] = read_record_value(OffsetCommitValue, value).offset
+    return found
+
+
+def check_groups(shell: LossyShell) -> None:
+    """Check that nobody is in a group twice, and that what is counted is right."""
+    for group in classic(shell.shard):
+        members = list(group.members)
+        ids = Counter(member.member_id for member in members)
+        instances = Counter(one.group_instance_id for one in members if one.group_instance_id)
+        assert all(count == 1 for count in (ids + instances).values())
+        assert not ids.keys() & group.members.pending
+        assert group.members.joining == sum(one.join_token is not None for one in members)
+        assert group.members.bytes_held == sum(one.bytes_held for one in members)
+        assert (group.members.leader_id in ids) == bool(members)
+        if not members:
+            assert group.state.value in ("Empty", "PreparingRebalance")
+        else:
+            assert group.members.choose_protocol()
+        if group.state.value == "Stable":
+            assert all(one.join_token is None and one.sync_token is None for one in members)
+    assert shell.shard._groups.member_bytes == sum(
+        group.members.bytes_held for group in classic(shell.shard)
+    )
+    waiting = {
+        token
+        for group in classic(shell.shard)
+        for member in group.members
+        for token in (member.join_token, member.sync_token)
+        if token is not None
+    }
+    assert waiting == shell.shard._waiting.keys()
+    deadline_ms = shell.shard.deadline_ms()
+    assert deadline_ms is not None
+    assert deadline_ms > shell.now_ms
+
+
+def check_log(shell: LossyShell) -> None:
+    """Check that the log, and the same written anew, say what the shard is."""
+    assert offsets_of(shell.shard) == offsets_in_log(shell)
+    again = shell.replayed(shell.log)
+    again.loaded(shell.now_ms)
+    live = [(one.key, one.value) for one in shell.shard.live_records()]
+    assert len(dict(live)) == len(live)
+    assert dict(live) == {one.key: one.value for one in again.live_records()}
+    anew = shell.replayed([(key, value, shell.now_ms) for key, value in reversed(live)])
+    anew.loaded(shell.now_ms)
+    assert dict(live) == {one.key: one.value for one in anew.live_records()}
+    assert offsets_of(anew) == offsets_of(shell.shard)
+    assert descriptions(anew) == descriptions(again)
+    for group_id, now in descriptions(shell.shard).items():
+        # Static members that are away are not counted when others join, as in Kafka. A group that
+        # has become too large that way rebalances as soon as another broker coordinates it.
+        if now.state == "Stable" and len(now.members) <= shell.settings.group_size_max:
+            assert descriptions(again)[group_id] == now
+
+
+def check_answers(
+    shell: LossyShell, seen: set[int], generations: dict[str, dict[int, str]]
+) -> None:
+    """Check that all who are in a generation were told the same of it."""
+    for token in shell.answers.keys() - seen:
+        seen.add(token)
+        answer = shell.answers[token]
+        if not isinstance(answer, Joined):
+            continue
+        asked = shell.asked[token]
+        assert asked.member_id in ("", answer.member_id)
+        leads = answer.leader == answer.member_id
+        assert bool(answer.members) == leads
+        # A static leader that starts anew has another id in the same generation.
+        leader = answer.leader.rsplit("-", 1)[0] if answer.leader[0] == "s" else answer.leader
+        told = f"{answer.protocol_type} {answer.protocol_name} {leader}"
+        known = generations.setdefault(asked.group_id, {})
+        assert known.setdefault(answer.generation_id, told) == told
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_stay_whole(seed: int) -> None:
+    walk = Walk(seed)
+    shell = walk.shell
+    seen: set[int] = set()
+    generations: dict[str, dict[int, str]] = {}
+    for step in range(STEPS):
+        shards = shell.shard
+        walk.step()
+        check_groups(shell)
+        if step % 15 == 0:
+            check_log(shell)
+        if shell.shard is not shards:
+            generations.clear()  # those that were not in the log may begin once more
+        for group_id in GROUPS:
+            if shell.shard._groups.get(group_id) is None:
+                generations.pop(group_id, None)
+        check_answers(shell, seen, generations)
+    check_log(shell)
+
+    walk.settle()
+
+    check_groups(shell)
+    check_log(shell)
+    for group_id in GROUPS:
+        members = [one for one in walk.clients if one.group_id == group_id]
+        placed = [one for one in members if one.assignment is not None]
+        assert len(placed) >= min(len(members), shell.settings.group_size_max)
+        assert len({one.generation_id for one in placed}) == 1
+        assert all(one.assignment == one.member_id.encode() for one in placed)
+    shell.perform(shell.shard.resign(OttlaError("end")))
+    shell.commit_log()
+    assert shell.asked.keys() == shell.answers.keys() | shell.cancelled
