@@ -15,7 +15,7 @@
 
 #include "rdkafka.h"
 
-enum { RECORDS_PER_CALL = 1000, RECORDS_PER_POLL = 10000, WAIT_MS = 100, PATIENCE_S = 60 };
+enum { RECORDS_PER_CALL = 1000, RECORDS_PER_POLL = 10000, WAIT_MS = 100, PATIENCE_S = 20 };
 
 static long acknowledged = 0;
 

@@ -162,7 +162,14 @@ def _install_kcat(directory: Path) -> None:
 def _install_librdkafka(directory: Path) -> None:
     """Build the library and its tests; the shared library serves the JavaScript client too."""
     need_programs({"npm": "npm", "gcc": "gcc", "g++": "g++", "make": "make"})
-    need_headers({"openssl/ssl.h": "libssl-dev", "zlib.h": "zlib1g-dev", "zstd.h": "libzstd-dev"})
+    need_headers(
+        {
+            "openssl/ssl.h": "libssl-dev",
+            "rapidjson/schema.h": "rapidjson-dev",  # three of its tests read statistics with it
+            "zlib.h": "zlib1g-dev",
+            "zstd.h": "libzstd-dev",
+        }
+    )
     directory.mkdir(parents=True)
     package = f"@confluentinc/kafka-javascript@{KAFKA_JAVASCRIPT_VERSION}"
     packed = json.loads(run("npm", "pack", package, "--json", cwd=directory))
@@ -252,6 +259,8 @@ class Component:
     version: str
     recipe: Callable[[Path], None]
     """Makes the directory that it is given, which does not exist."""
+    revision: int = 1
+    """Of the recipe: one more when it makes something else of the same pins."""
     inputs: Sequence[Path] = ()
     """Files whose content is part of the pin."""
     needs: Sequence[str] = ()
@@ -266,7 +275,7 @@ class Component:
         digest = hashlib.sha256()
         for path in self.inputs:
             digest.update(path.read_bytes())
-        return f"{self.version} {digest.hexdigest()[:16]}\n"
+        return f"{self.version} {self.revision} {digest.hexdigest()[:16]}\n"
 
     def is_installed(self) -> bool:
         """Whether the directory has this very stamp."""
@@ -305,7 +314,12 @@ COMPONENTS: Final = {
                 ROOT / "compat" / "clients" / "java" / "Scenario.java",
             ),
         ),
-        Component(name="librdkafka", version=LIBRDKAFKA_VERSION, recipe=_install_librdkafka),
+        Component(
+            name="librdkafka",
+            version=LIBRDKAFKA_VERSION,
+            recipe=_install_librdkafka,
+            revision=2,
+        ),
         Component(
             name="node-clients",
             version=NODE_VERSION,

@@ -36,7 +36,10 @@ COPIES_NEEDED: Final = 2
 
 _DEFAULTS: Final = "the default of ottla up"
 
-UP_DEFAULTS: Final = (Found("group.initial.rebalance.delay.ms", "0", _DEFAULTS),)
+UP_DEFAULTS: Final = (
+    Found("group.initial.rebalance.delay.ms", "0", _DEFAULTS),
+    Found("group.consumer.assignment.interval.ms", "0", _DEFAULTS),
+)
 """Of one broker and of several: who tries something out should not wait for other members."""
 
 _OF_ONE_BROKER: Final[Mapping[str, str]] = {

@@ -71,6 +71,12 @@ def _parse_format(
     help="Where this command runs, as in the brokers' broker.rack: it reads from replicas there, "
     "if there are any in sync.",
 )
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Read as a member of this consumer group: share the partitions with other members, go on "
+    "where the group has committed, and commit.",
+)
 @connection_options
 def consume(
     topic: str,
@@ -84,6 +90,7 @@ def consume(
     template: Writer | None,
     as_json: bool,
     rack: str | None,
+    group: str | None,
     connection: Connection,
 ) -> int:
     """Write the records of TOPIC to standard output, as they are, each followed by a newline.
@@ -92,6 +99,9 @@ def consume(
     and on with --follow. Without any of them: whatever comes from now on, until Ctrl-C.
 
     Records of one partition come in order; partitions come as they come.
+
+    With --group: from where the group has committed, on and on; --from-beginning counts where it
+    has not committed anything.
     """
     starts = [
         start
@@ -106,6 +116,13 @@ def consume(
         raise click.UsageError("--from-beginning, --offset and --from-timestamp exclude each other")
     if offset is not None and offset >= 0 and partition is None:
         raise click.UsageError("--offset needs --partition, because each partition has its own")
+    if group is not None and (
+        partition is not None or any(start != Beginning() for start in starts)
+    ):
+        raise click.UsageError(
+            "--group excludes --partition, --offset and --from-timestamp; 'ottla group "
+            "reset-offsets' moves a group"
+        )
     if as_json and template is not None:
         raise click.UsageError("--json and --format exclude each other")
     start: StartingPoint = starts[0] if starts else End()
@@ -115,9 +132,10 @@ def consume(
         topic=topic,
         partition=partition,
         start=start,
-        follow=follow or not starts,
+        follow=follow or not starts or group is not None,
         records_max=records_max,
         write=json_writer if as_json else template or values_writer,
         rack=rack,
+        group=group,
     )
     return run_reading(reading, connection)

@@ -43,6 +43,8 @@ class Reading:
     write: Callable[[Iterable[ConsumerRecord]], bytes]
     rack: str | None = None
     """Where we are."""
+    group: str | None = None
+    """Read as a member of it, from where it has committed on; ``start`` counts where it has not."""
 
 
 def run_reading(reading: Reading, connection: Connection) -> int:
@@ -70,8 +72,12 @@ class _Reader:
             auto_offset_reset=reset,
             allow_auto_create_topics=False,
             client_rack=reading.rack,
+            group_id=reading.group,
             **connection.options(),
         ) as consumer:
+            if reading.group is not None:
+                await self._copy_for_group(consumer)
+                return 0
             if reading.partition is not None:
                 await _check_partition(consumer, reading.topic, reading.partition)
                 consumer.assign([TopicPartition(reading.topic, reading.partition)])
@@ -81,6 +87,14 @@ class _Reader:
             with nullcontext() if sys.stdout.isatty() else self._progress:
                 await self._copy(consumer)
         return 0
+
+    async def _copy_for_group(self, consumer: Consumer) -> None:
+        try:
+            with nullcontext() if sys.stdout.isatty() else self._progress:
+                await self._copy(consumer)
+        finally:
+            # What was written is done with, also when Ctrl-C ends it.
+            await consumer.commit()
 
     async def _go_to_start(self, consumer: Consumer) -> None:
         partitions = consumer.assignment()

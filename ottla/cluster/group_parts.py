@@ -74,6 +74,10 @@ def group_settings(config: GroupsConfig) -> GroupSettings:
         offset_metadata_characters_max=config.offset_metadata_characters_max,
         offsets_retention_ms=config.offsets_retention_ms,
         offsets_retention_check_interval_ms=config.offsets_retention_check_interval_ms,
+        consumer_session_timeout_ms=config.consumer_session_timeout_ms,
+        consumer_heartbeat_interval_ms=config.consumer_heartbeat_interval_ms,
+        consumer_group_size_max=config.consumer_size_max,
+        consumer_assignment_interval_ms=config.consumer_assignment_interval_ms,
     )
 
 

@@ -14,6 +14,7 @@ from ottla.config.topic_settings import INT32_MAX
 from ottla.config.values import Number
 from ottla.model.limits import (
     CLASSIC_GROUP_MEMBERS_MAX,
+    CONSUMER_GROUP_MEMBERS_MAX,
     MIB,
     PARTITIONS_PER_TOPIC_MAX,
     REPLICATION_FACTOR_MAX,
@@ -74,8 +75,16 @@ GROUP_ROWS: Final = (
     GroupRow(
         "group.consumer.max.size",
         Number(minimum=1, maximum=INT32_MAX, unit="members"),
-        str(INT32_MAX),
-        "Members that one consumer group (KIP-848) may have.",
+        str(CONSUMER_GROUP_MEMBERS_MAX),
+        "Members that one consumer group (KIP-848) may have; never more than "
+        f"{CONSUMER_GROUP_MEMBERS_MAX}.",
+    ),
+    GroupRow(
+        "group.consumer.assignment.interval.ms",
+        Number(maximum=INT32_MAX, unit="ms"),
+        "1000",
+        "Partitions of a consumer group (KIP-848) are not divided anew more often, so that the "
+        "members of a group that starts are not each worth a division. `ottla up` sets 0.",
     ),
     GroupRow(
         "offset.metadata.max.bytes",
@@ -138,6 +147,7 @@ class GroupsConfig:
     consumer_session_timeout_ms: int
     consumer_heartbeat_interval_ms: int
     consumer_size_max: int
+    consumer_assignment_interval_ms: int
     offset_metadata_characters_max: int
     offsets_retention_ms: int
     offsets_retention_check_interval_ms: int
@@ -157,6 +167,7 @@ def groups_config(number: Callable[[str], int]) -> GroupsConfig:
         consumer_session_timeout_ms=number("group.consumer.session.timeout.ms"),
         consumer_heartbeat_interval_ms=number("group.consumer.heartbeat.interval.ms"),
         consumer_size_max=number("group.consumer.max.size"),
+        consumer_assignment_interval_ms=number("group.consumer.assignment.interval.ms"),
         offset_metadata_characters_max=number("offset.metadata.max.bytes"),
         offsets_retention_ms=number("offsets.retention.minutes") * _MINUTE_MS,
         offsets_retention_check_interval_ms=number("offsets.retention.check.interval.ms"),

@@ -26,7 +26,13 @@ from ottla.model.ids import (
     ProducerId,
     TopicId,
 )
-from ottla.model.image import BrokerImage, ClusterImage, PartitionImage, TopicImage
+from ottla.model.image import (
+    BrokerImage,
+    ClusterImage,
+    PartitionImage,
+    QuotaEntity,
+    TopicImage,
+)
 from ottla.v1 import metadata_record_pb2 as pb
 
 SUPPORTED_FEATURES: Final[Mapping[str, int]] = {"metadata.version": 1}
@@ -81,7 +87,7 @@ class Replay:
         self._cluster_id = state.image.cluster_id
         self._voters = state.image.voters
         self._broker_configs = state.image.broker_configs
-        self._client_quotas = state.image.client_quotas
+        self._client_quotas: dict[QuotaEntity, Mapping[str, float]] | None = None
         self._replay_by_kind: dict[str, Callable[[pb.MetadataRecord], None]] = {
             "cluster_created": self._cluster_created,
             "controller_elected": self._controller_elected,
@@ -122,7 +128,9 @@ class Replay:
             topic_names=topic_names,
             voters=self._voters,
             broker_configs=self._broker_configs,
-            client_quotas=self._client_quotas,
+            client_quotas=(
+                self._image.client_quotas if self._client_quotas is None else self._client_quotas
+            ),
         )
         return MetadataState(
             image=image,
@@ -215,13 +223,17 @@ class Replay:
     def _client_quota_changed(self, whole: pb.MetadataRecord) -> None:
         record = whole.client_quota_changed
         entity = quota_entity_in(record)
+        if self._client_quotas is None:
+            self._client_quotas = dict(self._image.client_quotas)
         quotas = dict(self._client_quotas.get(entity, {}))
         if record.HasField("value"):
             quotas[record.key] = record.value
         else:
             quotas.pop(record.key, None)
-        others = {other: of for other, of in self._client_quotas.items() if other != entity}
-        self._client_quotas = {**others, entity: quotas} if quotas else others
+        if quotas:
+            self._client_quotas[entity] = quotas
+        else:
+            self._client_quotas.pop(entity, None)
 
     def _topic_created(self, whole: pb.MetadataRecord) -> None:
         record = whole.topic_created

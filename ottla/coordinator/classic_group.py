@@ -14,8 +14,8 @@
 
 *Joining.* Who joins waits. When all members wait, or the longest rebalance timeout among them is
 over, a *generation* begins: dynamic members that did not come back are out (static ones, KIP-345,
-have until their session ends), the leader is told of everybody, and everybody waits again, for the
-leader's assignments. An empty group waits a moment for more members first, and again when some
+have some time more), the leader is told of everybody, and everybody waits again, for the leader's
+assignments. An empty group waits a moment for more members first, and again when some
 came, for a group of a hundred starts one by one. A member comes in two steps: the first gives it
 an id (KIP-394), so that one whose answer gets lost is not counted twice.
 
@@ -41,7 +41,7 @@ from enum import Enum
 from typing import Final
 
 from ottla.coordinator.classic_log import as_stored, members_of
-from ottla.coordinator.classic_member import ClassicMember
+from ottla.coordinator.classic_member import PER_MEMBER_BYTES, ClassicMember
 from ottla.coordinator.classic_members import ClassicMembers
 from ottla.coordinator.consumer_protocol import CONSUMER_PROTOCOL_TYPE, subscribed_topics
 from ottla.coordinator.effects import Effects, GroupRecord, Token
@@ -123,6 +123,12 @@ class ClassicGroup:
     def size_max(self) -> int:
         """How many members it may have."""
         return min(self.settings.group_size_max, CLASSIC_GROUP_MEMBERS_MAX)
+
+    @property
+    def bytes_held(self) -> int:
+        """What it takes in memory, roughly, of what clients can make more."""
+        expected = len(self.members.pending) * PER_MEMBER_BYTES
+        return self.members.bytes_held + expected
 
     @property
     def is_of_consumers(self) -> bool:

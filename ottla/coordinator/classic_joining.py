@@ -176,7 +176,6 @@ class ClassicJoining:
         group.rename(member, member_id)
         self._note(member)
         member.client_id, member.client_host = request.client_id, request.client_host
-        member.is_new = False
         stable = group.state is ClassicState.STABLE
         if not stable or self._members.choose_protocol() != group.protocol_name:
             # While the leader assigns, it may be assigning to the old id.

@@ -171,7 +171,10 @@ class ConsumerGroup:
         member = self._members.get(member_id)
         if member is None or member.current.member_epoch <= ConsumerJoin.JOIN:
             return True
-        return self._state.next_assignment(member, owned=None) is not member.current
+        following = self._state.next_assignment(member, owned=None)
+        return following.member_epoch != member.current.member_epoch or _are_others(
+            member.current, following
+        )
 
     # --- What others ask ------------------------------------------------------------------
 

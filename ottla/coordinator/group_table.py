@@ -24,7 +24,7 @@ from ottla.coordinator.settings import GroupSettings
 from ottla.coordinator.timers import Timers
 from ottla.model.errors import GroupIdNotFoundError, GroupMaxSizeReachedError
 from ottla.model.image import ClusterImage
-from ottla.model.limits import GROUPS_PER_SHARD_MAX
+from ottla.model.limits import GROUP_BYTES_PER_SHARD_MAX, GROUPS_PER_SHARD_MAX
 
 Group = ClassicGroup | ConsumerGroup
 
@@ -41,17 +41,17 @@ class GroupTable:
         """Begin with no group."""
         self.timers: Timers[str] = Timers()
         """When groups have something to do, by their ids."""
-        self.member_bytes = 0
-        """What members of classic groups have said, in all."""
+        self.bytes_held = 0
+        """What the ids of all groups and the members of the classic ones take."""
         self._settings = settings
         self._offsets = offsets
         self._new_member_id = new_member_id
         self._groups: dict[str, Group] = {}
-        self._member_bytes_of: dict[str, int] = {}
+        self._bytes_of: dict[str, int] = {}
         self._empty_since_ms: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<GroupTable {len(self._groups)}, {self.member_bytes} bytes of members>"
+        return f"<GroupTable {len(self._groups)}, {self.bytes_held} bytes>"
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -105,12 +105,19 @@ class GroupTable:
 
     # --- Coming and going ---
 
-    def check_room(self, group_id: str) -> None:
-        """Raise if there are as many groups as there may be."""
-        if group_id not in self._groups and len(self._groups) >= GROUPS_PER_SHARD_MAX:
+    def check_room(self, group_id: str, bytes_more: int) -> None:
+        """Raise if nothing fits in any more: a group if it is a new one, or what a member says."""
+        if group_id not in self._groups:
+            bytes_more += len(group_id)
+            if len(self._groups) >= GROUPS_PER_SHARD_MAX:
+                raise GroupMaxSizeReachedError(
+                    f"The coordinator of group {group_id!r} has {GROUPS_PER_SHARD_MAX} groups, and"
+                    " takes no more. Delete groups that nobody uses."
+                )
+        if self.bytes_held + bytes_more > GROUP_BYTES_PER_SHARD_MAX:
             raise GroupMaxSizeReachedError(
-                f"The coordinator of group {group_id!r} has {GROUPS_PER_SHARD_MAX} groups, and"
-                " takes no more. Delete groups that nobody uses."
+                f"The coordinator of group {group_id!r} holds {self.bytes_held} bytes of groups,"
+                f" their subscriptions and assignments, and {bytes_more} more are too many."
             )
 
     def make_classic(self, group_id: str, now_ms: int) -> ClassicGroup:
@@ -140,7 +147,7 @@ class GroupTable:
     def forget(self, group_id: str) -> None:
         """Have no such group any more."""
         self._groups.pop(group_id, None)
-        self._member_bytes_of_is(group_id, 0)
+        self._note_bytes(group_id, 0)
         self._empty_since_ms.pop(group_id, None)
         self.timers.cancel(group_id)
 
@@ -155,10 +162,9 @@ class GroupTable:
             self.timers.cancel(group_id)
         else:
             self.timers.set(group_id, deadline_ms)
-        if isinstance(group, ClassicGroup):
-            self._member_bytes_of_is(group_id, group.members.bytes_held)
-            self._empty_since_ms.pop(group_id, None)
-        elif group.is_empty:
+        held = group.bytes_held if isinstance(group, ClassicGroup) else 0
+        self._note_bytes(group_id, len(group_id) + held)
+        if isinstance(group, ConsumerGroup) and group.is_empty:
             self._empty_since_ms.setdefault(group_id, now_ms)
         else:
             self._empty_since_ms.pop(group_id, None)
@@ -171,7 +177,7 @@ class GroupTable:
             elif group.stored is not None:
                 yield group.stored
 
-    def _member_bytes_of_is(self, group_id: str, size: int) -> None:
-        self.member_bytes += size - self._member_bytes_of.pop(group_id, 0)
+    def _note_bytes(self, group_id: str, size: int) -> None:
+        self.bytes_held += size - self._bytes_of.pop(group_id, 0)
         if size:
-            self._member_bytes_of[group_id] = size
+            self._bytes_of[group_id] = size

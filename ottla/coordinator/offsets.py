@@ -30,9 +30,9 @@ from ottla.model.errors import (
 )
 from ottla.model.ids import TopicId, TopicPartition
 from ottla.model.limits import (
+    COMMITTED_OFFSET_TEXT_PER_SHARD_MAX,
     COMMITTED_OFFSETS_PER_SHARD_MAX,
     GROUP_STRING_BYTES_MAX,
-    OFFSET_METADATA_BYTES_PER_SHARD_MAX,
 )
 
 
@@ -54,7 +54,8 @@ class CommittedOffsets:
         self._metadata_characters_max = metadata_characters_max
         self._groups: dict[str, dict[str, dict[int, StoredOffset]]] = {}
         self._count = 0
-        self._metadata_bytes = 0
+        self._text = 0
+        """Characters of topic names and metadata."""
 
     def __repr__(self) -> str:
         return f"<CommittedOffsets {self._count} of {len(self._groups)} groups>"
@@ -118,26 +119,26 @@ class CommittedOffsets:
         return outcomes
 
     def _refusal(self, group_id: str, asked: OffsetToCommit) -> OttlaError | None:
-        topic_partition = asked.topic_partition
-        metadata_bytes = len(asked.metadata.encode())
-        too_long = metadata_bytes > GROUP_STRING_BYTES_MAX
-        if too_long or len(asked.metadata) > self._metadata_characters_max:
+        topic_partition, metadata = asked.topic_partition, asked.metadata
+        too_long = len(metadata.encode()) > GROUP_STRING_BYTES_MAX
+        if too_long or len(metadata) > self._metadata_characters_max:
             return OffsetMetadataTooLargeError(
-                f"Group {group_id!r} says {len(asked.metadata)} characters about its offset of"
+                f"Group {group_id!r} says {len(metadata)} characters about its offset of"
                 f" {topic_partition}; offset.metadata.max.bytes allows"
                 f" {self._metadata_characters_max}."
             )
-        is_new = self.get(group_id, topic_partition) is None
         if len(topic_partition.topic.encode()) > GROUP_STRING_BYTES_MAX:
             return InvalidCommitOffsetSizeError(
-                f"A topic's name has at most {GROUP_STRING_BYTES_MAX} bytes in a commit."
+                f"The name of a topic has at most {GROUP_STRING_BYTES_MAX} bytes in a commit."
             )
+        is_new = self.get(group_id, topic_partition) is None
+        text = self._text + len(metadata) + (len(topic_partition.topic) if is_new else 0)
         full = is_new and self._count >= COMMITTED_OFFSETS_PER_SHARD_MAX
-        if full or self._metadata_bytes + metadata_bytes > OFFSET_METADATA_BYTES_PER_SHARD_MAX:
+        if full or text > COMMITTED_OFFSET_TEXT_PER_SHARD_MAX:
             return InvalidCommitOffsetSizeError(
                 f"The coordinator of group {group_id!r} has {self._count} committed offsets with"
-                f" {self._metadata_bytes} bytes of metadata, and takes no more. Delete groups that"
-                " nobody uses, or set offsets.topic.num.partitions higher in a new cluster."
+                f" {self._text} characters of names and metadata, and takes no more. Delete groups"
+                " that nobody uses, or set offsets.topic.num.partitions higher in a new cluster."
             )
         return None
 
@@ -197,10 +198,11 @@ class CommittedOffsets:
         before = partitions.get(partition)
         if before is None:
             self._count += 1
+            self._text += len(topic)
         else:
-            self._metadata_bytes -= len(before.metadata.encode())
+            self._text -= len(before.metadata)
         partitions[partition] = stored
-        self._metadata_bytes += len(stored.metadata.encode())
+        self._text += len(stored.metadata)
 
     def remove(self, group_id: str, topic_partition: TopicPartition) -> bool:
         """Forget a commit; return whether there was one."""
@@ -215,7 +217,7 @@ class CommittedOffsets:
         if not topics:
             del self._groups[group_id]
         self._count -= 1
-        self._metadata_bytes -= len(stored.metadata.encode())
+        self._text -= len(topic_partition.topic) + len(stored.metadata)
         return True
 
     def records(self) -> Iterator[GroupRecord]:

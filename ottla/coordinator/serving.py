@@ -33,7 +33,7 @@ from typing import Any
 from ottla.coordinator import classic_requests
 from ottla.coordinator.classic_group import ClassicGroup
 from ottla.coordinator.classic_joining import ClassicJoining
-from ottla.coordinator.classic_member import protocol_bytes
+from ottla.coordinator.classic_member import PER_MEMBER_BYTES, protocol_bytes
 from ottla.coordinator.consumer_group import ConsumerGroup
 from ottla.coordinator.consumer_protocol import CONSUMER_PROTOCOL_TYPE
 from ottla.coordinator.consumer_requests import check_heartbeat
@@ -61,7 +61,6 @@ from ottla.coordinator.requests import (
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.errors import (
     GroupIdNotFoundError,
-    GroupMaxSizeReachedError,
     GroupSubscribedToTopicError,
     IllegalGenerationError,
     InconsistentGroupProtocolError,
@@ -71,7 +70,6 @@ from ottla.model.errors import (
 )
 from ottla.model.ids import TopicId
 from ottla.model.image import ClusterImage
-from ottla.model.limits import GROUP_MEMBER_BYTES_PER_SHARD_MAX
 
 
 class GroupServing:
@@ -114,6 +112,9 @@ class GroupServing:
                 self._join(token, request, now_ms, effects)
             case SyncGroup():
                 group = self._group_of_member(request)
+                self._groups.check_room(
+                    request.group_id, sum(map(len, request.assignments.values()))
+                )
                 classic_requests.sync(group, token, request, now_ms, effects)
             case Heartbeat():
                 group = self._group_of_member(request)
@@ -129,12 +130,9 @@ class GroupServing:
 
     def _join(self, token: Token, request: JoinGroup, now_ms: int, effects: Effects) -> None:
         check_join(request, self._settings)
-        size = self._groups.member_bytes + protocol_bytes(request.protocols)
-        if size > GROUP_MEMBER_BYTES_PER_SHARD_MAX:
-            raise GroupMaxSizeReachedError(
-                f"The coordinator of group {request.group_id!r} holds {self._groups.member_bytes}"
-                " bytes of subscriptions and assignments, and takes no more."
-            )
+        self._groups.check_room(
+            request.group_id, PER_MEMBER_BYTES + protocol_bytes(request.protocols)
+        )
         present = self._groups.get(request.group_id)
         if isinstance(present, ConsumerGroup) and not present.is_empty:
             raise InconsistentGroupProtocolError(
@@ -144,7 +142,6 @@ class GroupServing:
         if not isinstance(present, ClassicGroup):
             if request.member_id:
                 raise _nobody(request, request.member_id)
-            self._groups.check_room(request.group_id)
             if present is not None:
                 self._groups.bury(present, effects)
             present = self._groups.make_classic(request.group_id, now_ms)
@@ -175,7 +172,7 @@ class GroupServing:
                 f"Group {request.group_id!r} has members of the classic protocol"
                 " (group.protocol=classic). Use it as well, or stop them first."
             )
-        self._groups.check_room(request.group_id)
+        self._groups.check_room(request.group_id, 0)
         group = self._groups.make_consumer(request.group_id, self.image)
         later = Effects()
         answer = group.heartbeat(request, now_ms, later)
@@ -193,7 +190,7 @@ class GroupServing:
         if group is None:
             if request.generation_or_member_epoch >= 0:
                 raise _no_group_to_commit_for(request)
-            self._groups.check_room(request.group_id)
+            self._groups.check_room(request.group_id, 0)
             group = self._groups.make_classic(request.group_id, now_ms)
         if isinstance(group, ConsumerGroup):
             refused = group.check_commit(request)

@@ -76,7 +76,7 @@ class CreateTopicsHandler:
     ) -> CreatableTopicResult:
         if isinstance(result, OttlaError):
             return CreatableTopicResult(
-                name=name, error_code=result.code, error_message=str(result)
+                name=name, error_code=result.code, error_message=str(result), configs=[]
             )
         answer = CreatableTopicResult(
             name=name,

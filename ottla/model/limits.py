@@ -503,15 +503,16 @@ CONSUMER_PROTOCOL_TOPICS_MAX: Final = 100_000
 GROUPS_PER_SHARD_MAX: Final = 20_000
 """Groups in one partition of ``__consumer_offsets``: a million in all with the usual fifty."""
 
-GROUP_MEMBER_BYTES_PER_SHARD_MAX: Final = 64 * MIB
-"""Subscriptions and assignments of the members of classic groups in one partition of
-``__consumer_offsets``, which are in memory."""
+GROUP_BYTES_PER_SHARD_MAX: Final = 64 * MIB
+"""Ids of groups, and what the members of classic ones say and are assigned, in one partition of
+``__consumer_offsets``: all of it is in memory."""
 
 COMMITTED_OFFSETS_PER_SHARD_MAX: Final = 1_000_000
 """Committed offsets in one partition of ``__consumer_offsets``, some 250 MB in memory."""
 
-OFFSET_METADATA_BYTES_PER_SHARD_MAX: Final = 64 * MIB
-"""What clients say about the offsets above, some bytes each; 4 KiB each would be gigabytes."""
+COMMITTED_OFFSET_TEXT_PER_SHARD_MAX: Final = 64 * MIB
+"""Characters of topic names and of what clients say about the offsets above: some dozens each, but
+4 KiB each would be gigabytes."""
 
 EXPIRED_OFFSETS_PER_TICK_MAX: Final = 10_000
 """Offsets looked at for their age in one go: some milliseconds of the event loop."""

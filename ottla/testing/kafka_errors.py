@@ -1,89 +1,221 @@
 """Responses of Kafka's protocol that say that everything failed, made from the requests.
 
-Where a response has an error code of its own, at the version in question, that is set. Otherwise
-each thing that the request names (a topic, a partition, a group) gets one, so that clients find
-what they asked for.
+A client believes an error only where it looks for it. That is the error code of the whole response
+where its version has one, and otherwise that of each thing that the request names: a topic, a
+partition, a group. Below a thing that failed nothing is listed. Some requests have both places, and
+then the error decides:
+
+==============  ================================================================================
+Fetch           the whole for errors of the fetch session (KIP-227), else each partition
+Metadata        each topic, whatever the error; the whole is for ``REBOOTSTRAP_REQUIRED`` alone
+OffsetFetch     each partition for errors that are about partitions, else the group
+==============  ================================================================================
+
+A fetch within a session may leave out what it asks for, since the broker knows. It gets
+``FETCH_SESSION_ID_NOT_FOUND``, as from a broker that has forgotten the session, and then the client
+names everything again: see :func:`names_what_it_asks`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from ottla.wire.api_keys import ApiKey
 from ottla.wire.codec import response_class
+from ottla.wire.messages.metadata import MetadataResponseBroker
 from ottla.wire.plan import is_within
 from ottla.wire.schema import Message
 
-_SYNONYMS: Final = (
+UNKNOWN_TOPIC_OR_PARTITION: Final = 3
+FETCH_SESSION_ID_NOT_FOUND: Final = 70
+REBOOTSTRAP_REQUIRED: Final = 129
+
+_WHOLE_FETCH: Final = frozenset({FETCH_SESSION_ID_NOT_FOUND, 71, 106})
+_PARTITION_OF_GROUP: Final = frozenset({UNKNOWN_TOPIC_OR_PARTITION, 29, 88, 100})
+"""Topic authorization, an unstable commit, an unknown topic id."""
+
+_LISTS: Final = {
+    "coordinators": ("coordinator_keys",),
+    "entity": ("entity",),
+    "entries": ("entries",),
+    "filter_results": ("filters",),
+    "groups": ("groups", "group_ids"),
+    "partition_responses": ("partition_data",),
+    "partition_result": ("partitions",),
+    "partitions": ("partitions", "partition_indexes"),
+    "replica_election_results": ("topic_partitions",),
+    "responses": ("topic_data", "topics", "topic_names", "resources"),
+    "results": ("topics", "resources", "groups_names", "creations"),
+    "results_by_partition": ("partitions",),
+    "results_by_topic_v3_and_below": ("v3_and_below_topics",),
+    "topics": ("topics",),
+    "transaction_states": ("transactional_ids",),
+}
+"""What the list of a response answers, by its name: lists of requests."""
+
+_IDENTITIES: Final = (
     frozenset({"name", "topic", "topic_name"}),
-    frozenset({"index", "partition", "partition_index"}),
-    frozenset({"topic_data", "topics", "responses", "topic_names"}),
-    frozenset({"partition_data", "partitions", "partition_responses", "partition_indexes"}),
-    frozenset({"groups", "groups_names", "group_ids", "results"}),
-    frozenset({"resources", "results", "responses", "topics"}),
-    frozenset({"coordinators", "coordinator_keys"}),
+    frozenset({"index", "partition", "partition_index", "partition_id"}),
+    *(frozenset({name}) for name in ("topic_id", "group_id", "key", "transactional_id")),
+    *(frozenset({name}) for name in ("resource_type", "resource_name")),
+    *(frozenset({name}) for name in ("entity_type", "entity_name")),
 )
-"""What requests and responses call by different names."""
+"""Fields that say which thing is meant; one field has one name here and another there."""
 
-_IDENTITIES: Final = ("name", "topic", "partition_index", "partition", "index", "group_id", "key")
-"""The field that takes what a request lists without a structure."""
+_UNKNOWN: Final = {
+    **dict.fromkeys(("base_offset", "committed_offset", "high_watermark", "low_watermark"), -1),
+    **dict.fromkeys(("node_id", "port", "leader_id", "last_stable_offset"), -1),
+    "records": b"",
+}
+"""What Kafka's brokers send beside an error, where that is neither nothing nor zero."""
 
-_PER_TOPIC: Final = frozenset({ApiKey.METADATA})
-"""Clients give up the cluster because of the error of the whole."""
+_ERRORS: Final = ("error_code", "partition_error_code")
 
 
-def failed_response(api_key: int, version: int, request: Message, error_code: int) -> Any:  # noqa: ANN401 -- any message
+class BrokerAddress(NamedTuple):
+    """A broker that a Metadata response names even if it names no topic."""
+
+    broker_id: int
+    host: str
+    port: int
+
+
+def names_what_it_asks(request: Message, error_code: int) -> bool:
+    """Whether an error can be put where the client looks; see the top of this module."""
+    within_session = request.API_KEY == ApiKey.FETCH and getattr(request, "session_epoch", 0) > 0
+    return not within_session or error_code in _WHOLE_FETCH
+
+
+def failed_response(
+    version: int, request: Message, error_code: int, brokers: Sequence[BrokerAddress] = ()
+) -> Message:
     """Return the response in which everything that ``request`` asked failed.
 
     Args:
-        api_key: of the request.
         version: of the request.
         request: as decoded.
         error_code: Kafka's number of an error.
+        brokers: of the cluster; clients take a Metadata response without any for no answer.
     """
-    kind = response_class(api_key)
-    response: Any = kind()
-    whole = next((field for field in kind.FIELDS if field.name == "error_code"), None)
-    if whole is not None and is_within(version, whole.versions) and api_key not in _PER_TOPIC:
-        response.error_code = error_code
-        return response
-    _fill(response, request, error_code)
+    response: Any = response_class(request.API_KEY)()
+    if request.API_KEY == ApiKey.METADATA:
+        response.brokers = [
+            MetadataResponseBroker(node_id=broker_id, host=host, port=port)
+            for broker_id, host, port in brokers
+        ]
+    if _is_of_the_whole(type(response), version, request, error_code):
+        _set_error(response, error_code)
+    elif request.API_KEY in _MADE_BY_HAND:
+        response.results = _MADE_BY_HAND[request.API_KEY](type(response), request, error_code)
+    else:
+        stops = not (request.API_KEY == ApiKey.OFFSET_FETCH and error_code in _PARTITION_OF_GROUP)
+        _list_failures(response, request, error_code, stops=stops)
     return response
 
 
-def _fill(response: Any, request: Any, error_code: int) -> None:  # noqa: ANN401 -- any message
+def _is_of_the_whole(kind: type[Message], version: int, request: Message, error_code: int) -> bool:
+    if not any(f.name == "error_code" and is_within(version, f.versions) for f in kind.FIELDS):
+        return False
+    match request.API_KEY:
+        case ApiKey.FETCH:
+            return error_code in _WHOLE_FETCH
+        case ApiKey.METADATA:
+            return error_code == REBOOTSTRAP_REQUIRED
+        case ApiKey.OFFSET_FETCH:
+            return error_code not in _PARTITION_OF_GROUP or not getattr(request, "topics", ())
+        case _:
+            return True
+
+
+def _list_failures(response: Any, request: Any, error_code: int, *, stops: bool) -> None:  # noqa: ANN401 -- any message
     for field in type(response).FIELDS:
-        if field.name == "error_code":
-            response.error_code = error_code
-        elif isinstance(field.kind, str):
-            if not field.array and (name := _counterpart(request, field.name)) is not None:
-                setattr(response, field.name, getattr(request, name))
-        elif field.array and (name := _counterpart(request, field.name)) is not None:
-            elements = getattr(request, name) or ()
-            failed = [_failed(field.kind, element, error_code) for element in elements]
-            setattr(response, field.name, failed)
+        if not field.array or isinstance(field.kind, str):
+            continue
+        for name in _LISTS.get(field.name, ()):
+            if asked := getattr(request, name, None):
+                failed = [_failure(field.kind, each, error_code, stops=stops) for each in asked]
+                setattr(response, field.name, failed)
+                break
 
 
-def _failed(kind: type[Message], element: object, error_code: int) -> Any:  # noqa: ANN401 -- any message
-    response: Any = kind()
-    if isinstance(element, Message):
-        _fill(response, element, error_code)
-        return response
-    response.error_code = error_code
-    for name in _IDENTITIES:
-        if name in kind.__slots__:
-            setattr(response, name, element)
-            break
-    return response
+def _failure(kind: type[Message], asked: object, error_code: int, *, stops: bool) -> Any:  # noqa: ANN401 -- any message
+    """Return one thing that failed, named as in the request."""
+    failure: Any = kind()
+    _name(failure, asked)
+    is_set = False
+    if stops or not getattr(asked, "topics", ()):
+        is_set = _set_error(failure, error_code)
+    if isinstance(asked, Message):
+        if is_set and "entity" not in kind.__slots__:
+            return failure
+        _list_failures(failure, asked, error_code, stops=stops)
+    return failure
 
 
-def _counterpart(request: Message, name: str) -> str | None:
-    """Return what a request calls the field that a response calls ``name``."""
-    there = {field.name for field in request.FIELDS}
-    if name in there and getattr(request, name):
-        return name
-    for synonyms in _SYNONYMS:
-        for other in sorted(synonyms & there) if name in synonyms else ():
-            if getattr(request, other):
-                return other
-    return name if name in there else None
+def _name(failure: Any, asked: object) -> None:  # noqa: ANN401 -- any message
+    slots = type(failure).__slots__
+    for names in _IDENTITIES:
+        mine = next((name for name in slots if name in names), None)
+        if mine is None:
+            continue
+        if not isinstance(asked, Message):
+            setattr(failure, mine, asked)
+            return
+        theirs = next((name for name in type(asked).__slots__ if name in names), None)
+        if theirs is not None:
+            setattr(failure, mine, getattr(asked, theirs))
+
+
+def _set_error(structure: Any, error_code: int) -> bool:  # noqa: ANN401 -- any message
+    """Set the error and what goes with it; return whether there is a place for it."""
+    slots = type(structure).__slots__
+    name = next((name for name in _ERRORS if name in slots), None)
+    if name is None:
+        return False
+    setattr(structure, name, error_code)
+    if "error_message" in slots:
+        structure.error_message = "refused by the test"
+    for unknown, value in _UNKNOWN.items():
+        if unknown in slots:
+            setattr(structure, unknown, value)
+    return True
+
+
+# --- Responses whose lists are made up differently from those of their requests ---
+
+
+def _element_kind(response_kind: type[Message], name: str) -> Any:  # noqa: ANN401 -- any message
+    return next(field.kind for field in response_kind.FIELDS if field.name == name)
+
+
+def _log_dirs(kind: type[Message], _request: Any, error_code: int) -> list[Message]:  # noqa: ANN401 -- any message
+    """Nobody asks for directories by name, so one that has none fails."""
+    return [_failure(_element_kind(kind, "results"), None, error_code, stops=True)]
+
+
+def _moved_replicas(kind: type[Message], request: Any, error_code: int) -> list[Message]:  # noqa: ANN401 -- any message
+    """The request lists topics by directory, the response topics alone."""
+    topic = _element_kind(kind, "results")
+    return [
+        _failure(topic, asked, error_code, stops=True)
+        for directory in request.dirs
+        for asked in directory.topics
+    ]
+
+
+def _users(kind: type[Message], request: Any, error_code: int) -> list[Message]:  # noqa: ANN401 -- any message
+    user = _element_kind(kind, "results")
+    failures = []
+    for name in dict.fromkeys(each.name for each in (*request.deletions, *request.upsertions)):
+        failure = user(user=name)
+        _set_error(failure, error_code)
+        failures.append(failure)
+    return failures
+
+
+_MADE_BY_HAND: Final = {
+    ApiKey.DESCRIBE_LOG_DIRS: _log_dirs,
+    ApiKey.ALTER_REPLICA_LOG_DIRS: _moved_replicas,
+    ApiKey.ALTER_USER_SCRAM_CREDENTIALS: _users,
+}

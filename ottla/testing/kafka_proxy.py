@@ -1,12 +1,20 @@
 """A proxy in front of a broker's Kafka port, which can cut, delay and answer in the broker's place.
 
-Every connection has two halves. Towards the broker, requests are taken apart into frames: one that
-a fault answers is not passed on, and its response takes its place in the order of responses, which
-Kafka's clients insist on. Back from it, responses pass as they are, each after what was asked
-before it.
+Each connection of a client has its counterpart at the broker. What passes between the two is
+:mod:`ottla.testing.conversation`'s business; here are the sockets::
 
-A *cut* passes nothing on and tells nobody, as networks do; a *drop* closes connections. What a cut
-has swallowed cannot be delivered later without holes, so healing closes what was open meanwhile.
+    client ==> _Way: cut, delay ==> Conversation ==> broker
+    client <== Conversation <== _Way: cut <== broker
+
+A *cut* reads no more. Bytes stay where they are, in the buffers of the sender's and of this
+system, and pass when the cut has healed, as TCP repeats what a network has lost. Nobody is told, not
+even of the end of a connection; new connections are accepted, by the kernel as always, and hear
+nothing. A *delay* is how long each piece of a request is on its way; pieces that are on their way
+together do not wait for each other. Whoever sends faster than the other side receives, or than the
+delay lets pass, is not read meanwhile, so that memory is bounded.
+
+While the broker does not listen, neither does the proxy, so that clients are refused as they would
+be without it; the port stays taken nevertheless.
 """
 
 from __future__ import annotations
@@ -14,68 +22,28 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
-from ottla.model.errors import OttlaError
-from ottla.testing.kafka_errors import failed_response
-from ottla.wire.api_keys import ApiKey
-from ottla.wire.codec import read_request
-from ottla.wire.frames import RequestHeader, read_request_header, write_response_frame
+from ottla.testing.conversation import Conversation
+from ottla.testing.faults import Faults
+from ottla.testing.ports import HeldPort
+from ottla.wire.schema import Buffer
 
-_SIZE: Final = Struct(">i")
+DELAYED_BYTES_MAX: Final = 4 * 1024 * 1024
+"""On their way on one connection; then the client is not read until some have arrived."""
 
-NO_RESPONSE_ACKS: Final = 0
+UNSENT_BYTES_MAX: Final = 1024 * 1024
+"""For one side of a connection; then the other side is not read until they have left."""
 
+BACKLOG: Final = 1024
+"""Connections that the kernel accepts before we do: a test may open hundreds at once."""
 
-@dataclass(slots=True)
-class _Refusal:
-    """Requests of one kind that are answered with an error."""
-
-    api_key: int
-    error_code: int
-    times: int | None
-    """How many more; ``None``: all."""
-
-
-class Faults:
-    """What is wrong with the way to one broker; shared by all its connections."""
-
-    def __init__(self) -> None:
-        self.delay_s = 0.0
-        self.is_cut = False
-        self.answered: list[tuple[ApiKey, int]] = []
-        """Requests that were answered in the broker's place, with the error code."""
-        self._refusals: list[_Refusal] = []
-
-    def refuse(self, api_key: int, error_code: int, times: int | None) -> None:
-        """Answer the next requests of a kind with an error; the last word about a kind counts."""
-        self._refusals = [each for each in self._refusals if each.api_key != api_key]
-        self._refusals.append(_Refusal(api_key, error_code, times))
-
-    def refusal_of(self, api_key: int) -> int | None:
-        """Return the error to answer a request with, and count it; ``None``: pass it on."""
-        for refusal in self._refusals:
-            if refusal.api_key != api_key:
-                continue
-            if refusal.times is not None:
-                refusal.times -= 1
-                if not refusal.times:
-                    self._refusals.remove(refusal)
-            self.answered.append((ApiKey(api_key), refusal.error_code))
-            return refusal.error_code
-        return None
-
-    def clear(self) -> None:
-        """Be well again."""
-        self.delay_s = 0.0
-        self.is_cut = False
-        self._refusals.clear()
+CONNECT_TIMEOUT_S: Final = 10.0
+"""To the broker on this machine, which may be paused."""
 
 
 class KafkaProxy:
-    """One broker's proxy. All methods belong to the event loop that starts it.
+    """One broker's proxy. All methods belong to the event loop that runs it, the first excepted.
 
     Args:
         target: says where the broker's Kafka port is; asked for every connection.
@@ -83,147 +51,280 @@ class KafkaProxy:
 
     def __init__(self, target: Callable[[], tuple[str, int]]) -> None:
         self.faults = Faults()
-        self._target = target
+        self.target = target
+        self._held = HeldPort()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: set[_Connection] = set()
 
-    async def start(self, port: int) -> None:
-        """Listen on a loopback port."""
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", port)
+    @property
+    def port(self) -> int:
+        """Where clients connect, on loopback."""
+        return self._held.port
 
-    async def stop(self) -> None:
-        """Close everything."""
-        assert self._server is not None, "not started"
-        self._server.close()
+    async def listen(self) -> None:
+        """Let clients connect. No error if they can."""
+        if self._server is None:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._accept, sock=self._held.listener(), backlog=BACKLOG
+            )
+
+    async def refuse_connections(self) -> None:
+        """Let nobody connect, and close every connection."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         self.drop()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close everything for good."""
+        await self.refuse_connections()
+        while self._connections:
+            await asyncio.wait([connection.closed for connection in self._connections])
+        self._held.release()
 
     def drop(self) -> None:
         """Close every connection; clients may come again."""
-        for connection in self._connections:
-            connection.cancel()
+        for connection in list(self._connections):
+            connection.abort()
 
-    def cut(self) -> None:
-        """Let nothing pass, and tell nobody."""
-        self.faults.is_cut = True
+    def faults_changed(self) -> None:
+        """Have all connections follow :attr:`faults`."""
+        for connection in list(self._connections):
+            connection.follow_faults()
 
-    def clear(self) -> None:
-        """Be well again; what went through a cut has to connect anew."""
-        was_cut = self.faults.is_cut
-        self.faults.clear()
-        if was_cut:
-            self.drop()
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.ensure_future(self._serve(reader, writer))
+    def _accept(self) -> _End:
+        connection = _Connection(self)
         self._connections.add(connection)
+        connection.closed.add_done_callback(lambda _: self._connections.discard(connection))
+        return connection.client
 
-        def ended(connection: asyncio.Task[None]) -> None:
-            self._connections.discard(connection)
-            writer.transport.abort()
 
-        connection.add_done_callback(ended)
+class _Connection:
+    """A client's connection with its counterpart; the sides of a :class:`Conversation`."""
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: KafkaProxy) -> None:
+        loop = asyncio.get_running_loop()
+        self._faults = proxy.faults
+        self._target = proxy.target
+        self._connecting: asyncio.Task[None] | None = None
+        conversation = Conversation(proxy.faults, self)
+        self.closed: asyncio.Future[None] = loop.create_future()
+        """Done when both ends are closed."""
+        self.client = _End(self, _Way(conversation.from_client), self._connect)
+        self.broker = _End(self, _Way(conversation.from_broker), self._connected)
+
+    def follow_faults(self) -> None:
+        """Cut, delay and pass on as the faults say now."""
+        self.client.way.set_faults(is_cut=self._faults.cuts_requests, delay_s=self._faults.delay_s)
+        self.broker.way.set_faults(is_cut=self._faults.cuts_responses, delay_s=0)
+
+    def to_broker(self, content: Buffer) -> None:
+        self.broker.send(content)
+
+    def to_client(self, content: Buffer) -> None:
+        self.client.send(content)
+
+    def hang_up(self) -> None:
+        self.client.close()
+        self.broker.abort()
+
+    def abort(self) -> None:
+        """Close both ends at once."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self.client.abort()
+        self.broker.abort()
+
+    def other(self, end: _End) -> _End:
+        """Return the end at the other side."""
+        return self.broker if end is self.client else self.client
+
+    def ended(self) -> None:
+        """Hear that an end is closed."""
+        connecting = self._connecting is not None and not self._connecting.done()
+        if not (self.client.is_open or self.broker.is_open or connecting or self.closed.done()):
+            self.closed.set_result(None)
+
+    def _connect(self) -> None:
+        # Nothing of the client is read before there is somebody to tell it.
+        self.client.way.hold(connecting=True)
+        self._connecting = asyncio.ensure_future(self._reach_broker())
+        self._connecting.add_done_callback(lambda _: self.ended())
+
+    async def _reach_broker(self) -> None:
         host, port = self._target()
+        loop = asyncio.get_running_loop()
         try:
-            far_reader, far_writer = await asyncio.open_connection(host, port)
-        except OSError:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await loop.create_connection(lambda: self.broker, host, port)
+        except (OSError, TimeoutError):
+            self.client.abort()
+
+    def _connected(self) -> None:
+        self.follow_faults()
+        self.client.way.hold(connecting=False)
+        if not self.client.is_open:
+            self.broker.abort()
+
+
+class _Way:
+    """What comes in at one end, on its way to the conversation."""
+
+    def __init__(self, arrive: Callable[[bytes], None]) -> None:
+        self._arrive = arrive
+        self._transport: asyncio.Transport | None = None
+        self._under_way: deque[tuple[float, bytes | None]] = deque()
+        """Pieces, the end of the connection the last, with the time at which they arrive."""
+        self._bytes_under_way = 0
+        self._arriving: asyncio.TimerHandle | None = None
+        self._delay_s = 0.0
+        self._is_cut = False
+        self._is_connecting = False
+        self._is_stuffed = False
+        self._at_end: Callable[[], None] = lambda: None
+
+    def begin(self, transport: asyncio.Transport, at_end: Callable[[], None]) -> None:
+        """Begin at a transport; ``at_end`` is told when everything has arrived."""
+        self._transport = transport
+        self._at_end = at_end
+
+    def stop(self) -> None:
+        """Forget what is on its way."""
+        self._transport = None
+        self._under_way.clear()
+        if self._arriving is not None:
+            self._arriving.cancel()
+
+    def set_faults(self, *, is_cut: bool, delay_s: float) -> None:
+        """Cut or no cut; delay what comes from now on. Without delay all arrives at once."""
+        self._is_cut = is_cut
+        self._delay_s = delay_s
+        if not delay_s:
+            self._under_way = deque((0.0, piece) for _, piece in self._under_way)
+        self._deliver()
+
+    def hold(self, *, connecting: bool) -> None:
+        """Read nothing while the other side is being connected."""
+        self._is_connecting = connecting
+        self._deliver()
+
+    def stuffed(self, *, is_stuffed: bool) -> None:
+        """Hear that what arrives cannot, or can, be sent on at the other side."""
+        self._is_stuffed = is_stuffed
+        self._read_or_not()
+
+    def come(self, piece: bytes | None) -> None:
+        """Take what was read; ``None``: the end."""
+        if not (self._delay_s or self._under_way or self._is_cut):
+            self._hand_over(piece)
             return
-        conversation = _Conversation(self.faults, writer, far_writer)
-        halves = [
-            asyncio.ensure_future(conversation.requests(reader)),
-            asyncio.ensure_future(conversation.responses(far_reader)),
-        ]
-        try:
-            await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            far_writer.transport.abort()
-            for half in halves:
-                half.cancel()
-            await asyncio.gather(*halves, return_exceptions=True)
+        due = asyncio.get_running_loop().time() + self._delay_s
+        self._under_way.append((due, piece))
+        self._bytes_under_way += len(piece or b"")
+        self._deliver()
 
+    def _deliver(self) -> None:
+        """Let arrive what has been on its way long enough."""
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self._arriving = None
+        loop = asyncio.get_running_loop()
+        passes = not (self._is_cut or self._is_connecting)
+        while passes and self._under_way and self._transport is not None:
+            due, piece = self._under_way[0]
+            if due > loop.time():
+                self._arriving = loop.call_at(due, self._deliver)
+                break
+            self._under_way.popleft()
+            self._bytes_under_way -= len(piece or b"")
+            self._hand_over(piece)
+        self._read_or_not()
 
-class _Conversation:
-    """One connection with its counterpart at the broker."""
+    def _hand_over(self, piece: bytes | None) -> None:
+        if piece is None:
+            self._at_end()
+        else:
+            self._arrive(piece)
 
-    def __init__(
-        self, faults: Faults, client: asyncio.StreamWriter, broker: asyncio.StreamWriter
-    ) -> None:
-        self._faults = faults
-        self._client = client
-        self._broker = broker
-        self._pending: deque[bytes | None] = deque()
-        """In the order of the requests: a response made here, or ``None`` for the broker's."""
-
-    async def requests(self, reader: asyncio.StreamReader) -> None:
-        """Pass requests on, or answer them."""
-        while (frame := await _read_frame(reader)) is not None:
-            if self._faults.is_cut:
-                continue
-            if self._faults.delay_s:
-                await asyncio.sleep(self._faults.delay_s)
-            if self._answer(memoryview(frame)):
-                self._send_made()
-                continue
-            self._broker.writelines((_SIZE.pack(len(frame)), frame))
-            await self._broker.drain()
-        if self._faults.is_cut:
-            # Not even the end of the connection gets through.
-            await asyncio.get_running_loop().create_future()
-
-    async def responses(self, reader: asyncio.StreamReader) -> None:
-        """Pass responses back, with those made here in between."""
-        while (frame := await _read_frame(reader)) is not None:
-            if self._faults.is_cut:
-                continue
-            if self._pending:
-                self._pending.popleft()
-            self._client.writelines((_SIZE.pack(len(frame)), frame))
-            self._send_made()
-            await self._client.drain()
-        if self._faults.is_cut:
-            await asyncio.get_running_loop().create_future()
-
-    def _answer(self, frame: memoryview) -> bool:
-        """Note what response belongs to a request; return whether it was made here."""
-        try:
-            header, position = read_request_header(frame)
-        except OttlaError:
-            # The broker will say what it thinks of it.
-            self._pending.append(None)
-            return False
-        error_code = self._faults.refusal_of(header.api_key)
-        if error_code is None:
-            if not _has_no_response(header, frame, position):
-                self._pending.append(None)
-            return False
-        request = read_request(header.api_key, header.api_version, frame, position)
-        if _has_no_response(header, frame, position):
-            return True
-        response = failed_response(header.api_key, header.api_version, request, error_code)
-        buffers = write_response_frame(
-            header.api_key, header.api_version, header.correlation_id, response
+    def _read_or_not(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        reads = not (
+            self._is_cut
+            or self._is_connecting
+            or self._is_stuffed
+            or self._bytes_under_way > DELAYED_BYTES_MAX
         )
-        self._pending.append(b"".join(buffers))
+        if reads and not self._transport.is_reading():
+            self._transport.resume_reading()
+        elif not reads and self._transport.is_reading():
+            self._transport.pause_reading()
+
+
+class _End(asyncio.Protocol):
+    """One end of a connection."""
+
+    def __init__(self, connection: _Connection, way: _Way, made: Callable[[], None]) -> None:
+        self.way = way
+        self._connection = connection
+        self._made = made
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was connected and is not closed."""
+        return self._transport is not None
+
+    def send(self, content: Buffer) -> None:
+        """Send, as soon as the other side receives."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(content)
+
+    def close(self) -> None:
+        """Close when everything is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- Of asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        self.way.begin(transport, self._ended_by_peer)
+        self._made()
+
+    def data_received(self, data: bytes) -> None:
+        self.way.come(data)
+
+    def eof_received(self) -> bool:
+        self.way.come(None)
         return True
 
-    def _send_made(self) -> None:
-        while self._pending and (made := self._pending[0]) is not None:
-            self._pending.popleft()
-            self._client.write(made)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.way.stop()
+        # What came before is delivered; a connection that broke breaks at the other side as well.
+        other = self._connection.other(self)
+        if exc is None:
+            other.close()
+        else:
+            other.abort()
+        self._connection.ended()
 
+    def pause_writing(self) -> None:
+        self._connection.other(self).way.stuffed(is_stuffed=True)
 
-def _has_no_response(header: RequestHeader, frame: memoryview, position: int) -> bool:
-    if header.api_key != ApiKey.PRODUCE:
-        return False
-    request: Any = read_request(header.api_key, header.api_version, frame, position)
-    return bool(request.acks == NO_RESPONSE_ACKS)
+    def resume_writing(self) -> None:
+        self._connection.other(self).way.stuffed(is_stuffed=False)
 
-
-async def _read_frame(reader: asyncio.StreamReader) -> bytes | None:
-    try:
-        (size,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
-        return await reader.readexactly(size)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+    def _ended_by_peer(self) -> None:
+        """The peer has said all that it says, and hears what is said to it."""
+        other = self._connection.other(self)
+        if other._transport is not None and not other._transport.is_closing():  # noqa: SLF001
+            other._transport.write_eof()  # noqa: SLF001

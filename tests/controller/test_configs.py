@@ -52,6 +52,37 @@ def test_delete_goes_back_to_the_default() -> None:
     assert metadata.topic("web").configs == {}
 
 
+def test_replacement_takes_away_what_it_does_not_name() -> None:
+    metadata = with_topic({"retention.ms": "1", "segment.ms": "2", "flush.ms": "3"})
+    changes = (change("segment.ms", "2"), change("flush.ms", "4"))
+
+    metadata.alter_all(ConfigChanges(name="web", changes=changes, replaces=True))
+
+    assert metadata.topic("web").configs == {"segment.ms": "2", "flush.ms": "4"}
+
+
+def test_refused_replacement_takes_nothing_away() -> None:
+    metadata = with_topic({"retention.ms": "1"})
+    changes = (change("segment.ms", "soon"),)
+
+    results = metadata.alter_all(ConfigChanges(name="web", changes=changes, replaces=True))
+
+    assert codes(results) == ["INVALID_CONFIG"]
+    assert metadata.topic("web").configs == {"retention.ms": "1"}
+
+
+def test_replacement_takes_a_ruling_setting_away_with_its_consequences() -> None:
+    metadata = Metadata(brokers=2)
+    metadata.create("web", replication_factor=2, configs={"unclean.leader.election.enable": "true"})
+    metadata.fence(2, 1)
+    version = metadata.machine.state.version
+
+    metadata.alter_all(ConfigChanges(name="web", changes=(), replaces=True))
+
+    assert metadata.topic("web").configs == {}
+    assert metadata.machine.state.version > version
+
+
 def test_change_that_changes_nothing_writes_nothing() -> None:
     metadata = with_topic({"retention.ms": "1"})
     version = metadata.machine.state.version

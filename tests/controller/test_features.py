@@ -23,6 +23,14 @@ def test_level_is_set_once() -> None:
     assert metadata.controller.decide(level(1), 0).steps == ()
 
 
+def test_level_that_is_only_validated_is_not_set() -> None:
+    metadata = Metadata()
+
+    metadata.ask(SetFeatureLevel(name="metadata.version", level=1, validate_only=True))
+
+    assert metadata.machine.state.feature_levels == {}
+
+
 @pytest.mark.parametrize("wanted", [-1, 2])
 def test_level_that_this_version_does_not_support_is_refused(wanted: int) -> None:
     metadata = Metadata()

@@ -199,6 +199,19 @@ def test_impossible_target_is_refused(target: tuple[int, ...], problem: str) -> 
     assert problem in str(result.error)
 
 
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [((1, 2, 4), "NONE"), ((1, 2), "INVALID_REPLICATION_FACTOR"), ((), "NO_REASSIGNMENT_IN_")],
+)
+def test_number_of_replicas_can_be_held_fast(target: tuple[int, ...], code: str) -> None:
+    metadata = cluster()
+    asked = Reassignment(topic_partition=TopicPartition("web", 0), replicas=brokers(*target))
+
+    (result,) = metadata.ask(Reassign(partitions=(asked,), keeps_replication_factor=True))
+
+    assert ("NONE" if result.error is None else result.error.name).startswith(code)
+
+
 def test_replica_on_a_broker_that_drains_by_now_may_stay() -> None:
     metadata = cluster()
     metadata.drain(1)

@@ -20,15 +20,17 @@ from ottla.controller.records import (
 )
 from ottla.controller.requests import (
     AlterBrokerConfigs,
+    AlterClientQuotas,
     ConfigChange,
     ConfigChanges,
     NewTopic,
+    QuotaChanges,
     SetFeatureLevel,
     UnregisterBroker,
 )
 from ottla.controller.state_machine import MetadataStateMachine
 from ottla.model.ids import BrokerEpoch, BrokerId, MetadataOffset, TopicId
-from ottla.model.image import BrokerImage, BrokerListener
+from ottla.model.image import DEFAULT_ENTITY, BrokerImage, BrokerListener, QuotaEntity
 from ottla.v1 import metadata_record_pb2 as pb
 from tests.controller.metadata import Metadata
 
@@ -80,6 +82,19 @@ def busy() -> Metadata:
                     name="", changes=(ConfigChange(key="min.insync.replicas", value="2"),)
                 ),
                 ConfigChanges(name="7", changes=(ConfigChange(key="log.roll.ms", value="5"),)),
+            )
+        )
+    )
+    metadata.ask(
+        AlterClientQuotas(
+            entities=(
+                QuotaChanges(
+                    entity=QuotaEntity("ann", DEFAULT_ENTITY),
+                    changes={"producer_byte_rate": 1.0, "consumer_byte_rate": 2.0},
+                ),
+                QuotaChanges(
+                    entity=QuotaEntity(client_id="app"), changes={"consumer_byte_rate": 3.0}
+                ),
             )
         )
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from ottla.controller.requests import CreateTopics, DeleteTopics, NewTopic
 from ottla.controller.topics import TopicDefaults
 from ottla.model.errors import InvalidRequestError
+from ottla.model.ids import TopicId
 from ottla.model.image import PartitionImage
 from ottla.model.limits import PARTITIONS_PER_TOPIC_MAX
 from tests.controller.metadata import Metadata, brokers, codes
@@ -229,6 +232,41 @@ def test_what_brokers_keep_for_themselves_is_neither_deleted_nor_enlarged() -> N
 
     assert codes(metadata.delete("__consumer_offsets")) == ["INVALID_TOPIC_EXCEPTION"]
     assert codes([metadata.grow("__consumer_offsets", 2)]) == ["INVALID_TOPIC_EXCEPTION"]
+
+
+def test_topic_is_deleted_by_its_id() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    metadata.create("app")
+    ids = (metadata.topic("web").topic_id, TopicId(UUID(int=1)))
+
+    results = metadata.ask(DeleteTopics(names=("app", "no"), topic_ids=ids))
+
+    assert [(result.name, codes([result])) for result in results] == [
+        ("app", ["NONE"]),
+        ("no", ["UNKNOWN_TOPIC_OR_PARTITION"]),
+        ("web", ["NONE"]),
+        ("", ["UNKNOWN_TOPIC_ID"]),
+    ]
+    assert not metadata.machine.image.topics
+
+
+def test_topic_that_is_named_by_name_and_by_id_is_not_deleted() -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create("web")
+    ids = (metadata.topic("web").topic_id,)
+
+    results = metadata.ask(DeleteTopics(names=("web",), topic_ids=ids))
+
+    assert codes(results) == ["INVALID_REQUEST", "INVALID_REQUEST"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("a.b", "a_b"), ("a_b", "a.b")])
+def test_names_that_metrics_do_not_tell_apart_collide(first: str, second: str) -> None:
+    metadata = Metadata(brokers=1)
+    metadata.create(first)
+
+    assert codes([metadata.create(second)]) == ["INVALID_TOPIC_EXCEPTION"]
 
 
 def test_deletion_of_too_many_topics_is_refused_as_a_whole() -> None:

@@ -161,6 +161,9 @@ class Walk:
     def lose_an_answer(self) -> None:
         if (walker := self._anybody()) and self._talk(walker) is not None:
             walker.says_everything = True
+            if walker.slow_since_ms is None:
+                # It may have been told to give something back.
+                walker.slow_since_ms = self.world.now_ms
 
     def change_topics(self) -> None:
         name = self.random.choice(TOPICS)
@@ -228,7 +231,8 @@ class Walk:
             assert walker.instance_id is not None
             self.walkers.pop(walker.member_id, None)
             return None
-        walker.heard_ms = self.world.now_ms
+        if epoch >= 0:
+            walker.heard_ms = self.world.now_ms
         return answer
 
     def _join(self, walker: Walker) -> None:

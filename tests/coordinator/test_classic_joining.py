@@ -400,3 +400,40 @@ def test_members_that_come_back_last_to_a_group_that_became_too_large_are_out() 
 
     assert failure(lambda: shell.answer(tokens[2])) == 81
     assert len(members[0].has_joined(tokens[0]).members) == 2
+
+
+def test_member_that_waits_may_ask_again_in_a_full_group() -> None:
+    shell = Shell(GroupSettings(initial_rebalance_delay_ms=3_000, group_size_max=1))
+    member = Member(shell)
+    member.learn_id()
+    member.ask_to_join()
+
+    assert shell.waits(member.ask_to_join())
+
+
+def test_rebalance_goes_on_without_who_was_given_an_id_and_left() -> None:
+    shell = Shell()
+    old, new = Member(shell), Member(shell)
+    stable(old)
+    new.learn_id()
+    token = old.ask_to_join()
+    assert shell.waits(token)
+
+    new.leave()
+
+    assert old.has_joined(token).generation_id == 2
+
+
+def test_rebalance_timeout_of_clients_that_have_none_is_their_session_timeout() -> None:
+    shell = Shell()
+    old = Member(shell, rebalance_timeout_ms=-1, session_timeout_ms=20_000)
+    stable(old)
+    token = Member(shell).ask_to_join()
+    shell.wait(10_000)
+    assert failure(old.heartbeat) == 27
+    shell.wait(9_999)
+    assert shell.waits(token)
+
+    shell.wait(1)
+
+    assert not shell.waits(token)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ottla.coordinator.effects import Token
-from ottla.coordinator.requests import SyncGroup
+from ottla.coordinator.requests import DescribeClassicGroup, SyncGroup
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.errors import (
     GroupMaxSizeReachedError,
@@ -212,3 +212,68 @@ def test_protocols_may_change_over_one_by_one() -> None:
     }
 
     assert names == {"cooperative-sticky"}
+
+
+def test_member_that_is_told_of_the_generation_again_is_to_sync_again() -> None:
+    shell = Shell()
+    leader, follower = Member(shell), Member(shell, session_timeout_ms=1_800_000)
+    joined(shell, leader, follower)
+    follower.ask_to_sync()
+    follower.has_joined(follower.ask_to_join())
+    leader.ask_to_sync()
+    for _ in range(10):
+        shell.wait(6_000)
+        failure(leader.heartbeat)
+
+    assert failure(follower.heartbeat) == 25
+
+
+def test_session_begins_when_a_member_is_told_its_assignment() -> None:
+    shell = Shell()
+    leader = Member(shell, session_timeout_ms=60_000)
+    follower = Member(shell, session_timeout_ms=10_000)
+    joined(shell, leader, follower)
+    waiting = follower.ask_to_sync()
+    shell.wait(30_000)
+    leader.ask_to_sync()
+    assert shell.answer(waiting).assignment == b""
+    shell.wait(9_999)
+    leader.heartbeat()
+
+    shell.wait(1)
+
+    assert failure(leader.heartbeat) == 27
+
+
+def test_asking_for_the_assignment_again_is_a_sign_of_life() -> None:
+    shell = Shell()
+    member = Member(shell)
+    stable(member)
+    shell.wait(member.session_timeout_ms - 1)
+    member.ask_to_sync()
+    shell.wait(member.session_timeout_ms - 1)
+
+    member.heartbeat()
+
+
+def test_syncing_before_there_is_a_protocol_is_a_matter_of_joining() -> None:
+    shell = Shell(GroupSettings(initial_rebalance_delay_ms=3_000))
+    member = Member(shell)
+    member.learn_id()
+    member.ask_to_join()
+
+    token = member.ask_to_sync(generation_id=0, protocol_type="consumer", protocol_name="range")
+
+    assert failure(lambda: shell.answer(token)) == 27
+
+
+def test_assignments_of_a_generation_that_ended_before_it_was_whole_are_forgotten() -> None:
+    shell = Shell()
+    member = Member(shell)
+    stable(member)
+    member.has_joined(member.ask_to_join())
+    Member(shell).ask_to_join()
+
+    (one, _) = shell.answered(DescribeClassicGroup(group_id="g")).members
+
+    assert one.assignment == b""

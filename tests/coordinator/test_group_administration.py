@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ottla.coordinator.effects import Token
 from ottla.coordinator.requests import (
     ClassicGroupDescription,
     ClassicMemberDescription,
@@ -17,7 +16,7 @@ from ottla.coordinator.requests import (
 from ottla.coordinator.settings import GroupSettings
 from ottla.model import limits
 from ottla.model.errors import GroupIdNotFoundError, GroupMaxSizeReachedError, NonEmptyGroupError
-from tests.coordinator.shell import Member, Shell, failure, stable, subscription
+from tests.coordinator.shell import Member, Shell, commit_of, failure, stable, subscription
 
 
 def listed(shell: Shell, *states: str, types: tuple[str, ...] = ()) -> set[tuple[str, str, str]]:
@@ -137,23 +136,56 @@ def test_member_that_was_given_an_id_of_a_deleted_group_is_unknown() -> None:
 
 
 def test_coordinator_takes_no_more_groups_than_it_can_hold() -> None:
-    shell = Shell(GroupSettings(offset_metadata_characters_max=0))
-    for number in range(limits.GROUPS_PER_SHARD_MAX):
-        shell.commit(str(number), "t", 1)
+    shell = groups()
+    for number in range(limits.GROUPS_PER_SHARD_MAX - 3):
+        shell.shard._groups.make_classic(str(number), shell.now_ms)
 
     with pytest.raises(GroupMaxSizeReachedError):
         shell.commit("one more", "t", 1)
     assert failure(lambda: shell.answer(Member(shell).ask_to_join())) == 81
-    shell.commit("7", "t", 2)
+    shell.commit("offsets", "t", 2)
 
 
 def test_coordinator_takes_no_more_bytes_of_members_than_it_can_hold() -> None:
     shell = Shell()
-    size = limits.GROUP_MEMBER_BYTES_PER_SHARD_MAX // 2 - 10_000
+    size = limits.GROUP_BYTES_PER_SHARD_MAX // 2 - 10_000
     for group_id in "ab":
         Member(shell, group_id=group_id, protocols={"range": bytes(size)}).ask_to_join()
 
-    token: Token = Member(shell, protocols={"range": bytes(20_000)}).ask_to_join()
+    token = Member(shell, protocols={"range": bytes(20_000)}).ask_to_join()
 
     assert failure(lambda: shell.answer(token)) == 81
     assert shell.waits(Member(shell).ask_to_join())
+
+
+def test_coordinator_takes_no_more_bytes_of_assignments_than_it_can_hold() -> None:
+    shell = Shell()
+    member = Member(shell)
+    token = member.ask_to_join()
+    shell.wait()
+    member.has_joined(token)
+
+    token = member.ask_to_sync({"x": bytes(limits.GROUP_BYTES_PER_SHARD_MAX)})
+
+    assert failure(lambda: shell.answer(token)) == 81
+
+
+def test_ids_that_were_given_count_as_members_do() -> None:
+    shell = Shell()
+    before = shell.shard._groups.bytes_held
+    Member(shell).learn_id()
+
+    assert shell.shard._groups.bytes_held > before + 500
+
+
+def test_coordinator_takes_no_more_text_about_offsets_than_it_can_hold() -> None:
+    shell = Shell(GroupSettings(offset_metadata_characters_max=32_767))
+    metadata = "x" * 32_000
+    count = limits.COMMITTED_OFFSET_TEXT_PER_SHARD_MAX // 32_001
+    outcomes = shell.answered(
+        commit_of("g", *[("t", number, 1) for number in range(count + 1)], metadata=metadata)
+    )
+
+    assert [one is None for one in outcomes] == [True] * count + [False]
+    assert outcomes[-1].code == 28
+    shell.commit("g", "t", 2)

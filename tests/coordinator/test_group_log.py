@@ -74,6 +74,16 @@ def test_members_have_a_session_from_when_the_log_was_read() -> None:
     assert failure(slow.heartbeat) == 27
 
 
+def test_member_that_is_silent_from_the_start_is_out_after_its_session() -> None:
+    shell = Shell()
+    silent, other = Member(shell), Member(shell, session_timeout_ms=60_000)
+    stable(silent, other)
+    shell.reload()
+    shell.wait(silent.session_timeout_ms)
+
+    assert failure(other.heartbeat) == 27
+
+
 def test_generation_that_began_and_was_not_assigned_is_forgotten() -> None:
     shell = Shell()
     old, new = Member(shell), Member(shell)
@@ -184,3 +194,8 @@ def test_records_of_very_old_brokers_are_understood() -> None:
 
     member.heartbeat()
     assert shell.answer(member.ask_to_sync()).assignment == b"a"
+    token = Member(shell).ask_to_join()
+    shell.wait(9_999)
+    assert shell.waits(token)
+    shell.wait(1)
+    assert not shell.waits(token)

@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 
 from ottla.coordinator.requests import (
+    CommitOffsets,
     CommittedOffset,
     DeleteOffsets,
     FetchOffsets,
+    OffsetToCommit,
 )
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.errors import (
@@ -20,7 +22,8 @@ from ottla.model.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
-from ottla.model.ids import TopicPartition
+from ottla.model.ids import Offset, TopicId, TopicPartition
+from ottla.model.limits import COMMITTED_OFFSETS_PER_SHARD_MAX
 from ottla.wire.group_records import (
     OffsetCommitKey,
     OffsetCommitValue,
@@ -307,3 +310,39 @@ def test_offsets_of_a_topic_deleted_while_the_log_is_read_are_forgotten() -> Non
     shell.perform(shell.shard.loaded(shell.now_ms))
 
     assert shell.committed("g") == {U0: 2}
+
+
+def test_offset_committed_for_a_topic_before_its_coordinator_heard_of_it_stays() -> None:
+    shell = Shell()
+    shell.change_topics(t=1)
+    asked = OffsetToCommit(
+        topic_partition=T0,
+        topic_id=TopicId(UUID(int=2)),
+        offset=Offset(5),
+    )
+    shell.answered(CommitOffsets(group_id="g", offsets=[asked]))
+    shell.change_topics(t=2)
+
+    assert shell.committed("g") == {T0: 5}
+
+
+def test_coordinator_takes_no_more_offsets_than_it_can_hold() -> None:
+    shell = Shell()
+    shell.commit("g", "t", 1)
+    shell.shard._offsets._count = COMMITTED_OFFSETS_PER_SHARD_MAX
+
+    assert failure(lambda: shell.commit("g", "u", 1)) == 28
+    shell.commit("g", "t", 2)
+
+
+def test_topic_with_a_name_that_a_record_cannot_hold_is_refused() -> None:
+    assert failure(lambda: Shell().commit("g", "ü" * 16_384, 1)) == 28
+
+
+def test_member_of_an_empty_group_may_not_commit() -> None:
+    shell = Shell()
+    member = Member(shell)
+    stable(member)
+    member.leave()
+
+    assert failure(lambda: member.commit("t", 1)) == 25

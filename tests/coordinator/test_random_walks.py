@@ -69,8 +69,8 @@ def check_groups(shell: LossyShell) -> None:
             assert group.members.choose_protocol()
         if group.state.value == "Stable":
             assert all(one.join_token is None and one.sync_token is None for one in members)
-    assert shell.shard._groups.member_bytes == sum(
-        group.members.bytes_held for group in classic(shell.shard)
+    assert shell.shard._groups.bytes_held == sum(
+        len(group.group_id) + group.bytes_held for group in classic(shell.shard)
     )
     waiting = {
         token
@@ -83,6 +83,14 @@ def check_groups(shell: LossyShell) -> None:
     deadline_ms = shell.shard.deadline_ms()
     assert deadline_ms is not None
     assert deadline_ms > shell.now_ms
+
+
+def check_offsets(shell: LossyShell) -> None:
+    """Check that what is counted of the offsets is right."""
+    offsets = shell.shard._offsets
+    listed = [one for group_id in offsets.group_ids for one in offsets.fetch(group_id, None)]
+    assert len(offsets) == len(listed)
+    assert offsets._text == sum(len(one.topic_partition.topic + one.metadata) for one in listed)
 
 
 def check_log(shell: LossyShell) -> None:
@@ -136,6 +144,7 @@ def test_groups_stay_whole(seed: int) -> None:
         walk.step()
         check_groups(shell)
         if step % 15 == 0:
+            check_offsets(shell)
             check_log(shell)
         if shell.shard is not shards:
             generations.clear()  # those that were not in the log may begin once more

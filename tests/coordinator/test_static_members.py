@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ottla.coordinator.requests import DescribeClassicGroup
+from ottla.coordinator.requests import DeleteOffsets, DescribeClassicGroup
 from ottla.coordinator.settings import GroupSettings
-from ottla.model.errors import FencedInstanceIdError, UnknownMemberIdError
+from ottla.model.errors import (
+    FencedInstanceIdError,
+    GroupSubscribedToTopicError,
+    UnknownMemberIdError,
+)
+from ottla.model.ids import TopicPartition
 from tests.coordinator.shell import Member, Shell, failure, stable, subscription
 
 
@@ -212,3 +217,57 @@ def test_description_names_the_instance_ids() -> None:
     (member,) = shell.answered(DescribeClassicGroup(group_id="g")).members
 
     assert member.group_instance_id == "s"
+
+
+def test_topics_that_a_static_member_comes_back_with_are_noted() -> None:
+    shell = Shell()
+    static = Member(shell, instance_id="s")
+    stable(static, Member(shell))
+    again = restarted(static)
+    again.protocols = {"range": subscription("u")}
+    again.has_joined(again.ask_to_join())
+
+    request = DeleteOffsets(group_id="g", partitions=[TopicPartition("u", 0)])
+    (outcome,) = shell.answered(request)
+
+    assert isinstance(outcome, GroupSubscribedToTopicError)
+
+
+def test_new_static_member_whose_connection_goes_can_take_its_own_place() -> None:
+    shell = Shell()
+    old, static = Member(shell, session_timeout_ms=60_000), Member(shell, instance_id="s")
+    stable(old)
+    shell.cancel(static.ask_to_join())
+    shell.wait(static.session_timeout_ms - 1)
+    token = restarted(static).ask_to_join()
+    old.ask_to_join()
+
+    assert shell.answer(token).member_id == "s-3"
+
+
+def test_group_of_static_members_that_were_all_away_goes_on_when_they_are_back() -> None:
+    shell = Shell()
+    members = [Member(shell, instance_id=name, session_timeout_ms=60_000) for name in "ab"]
+    for member in members:
+        shell.cancel(member.ask_to_join())
+    shell.wait()
+    tokens = [member.ask_to_join() for member in members]
+
+    joined = [shell.answer(token) for token in tokens]
+
+    assert [one.generation_id for one in joined] == [1, 1]
+
+
+def test_leader_that_took_over_from_an_absent_one_leads_with_another_coordinator_too() -> None:
+    shell = Shell()
+    first = Member(shell, instance_id="a", session_timeout_ms=1_800_000)
+    second = Member(shell, instance_id="b", session_timeout_ms=1_800_000)
+    stable(first, second)
+    second.protocols = {"range": subscription("u")}
+    token = second.ask_to_join()
+    shell.wait(first.rebalance_timeout_ms)
+    assert second.has_joined(token).leader == second.member_id
+    second.ask_to_sync()
+    shell.reload()
+
+    assert first.has_joined(first.ask_to_join()).leader == second.member_id

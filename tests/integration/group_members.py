@@ -169,10 +169,14 @@ class Member:
 
     def leave(self) -> None:
         """Leave the group, and wait until that is done."""
-        self._leaves.set()
+        self.ask_to_leave()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
         self.check()
+
+    def ask_to_leave(self) -> None:
+        """Have it leave soon."""
+        self._leaves.set()
 
     def check(self) -> None:
         """Raise what went wrong on the thread."""
@@ -196,6 +200,26 @@ class Member:
             self._failure = error
         finally:
             self.assigned = set()
+
+
+class Crew:
+    """The members of a test, which all leave in the end."""
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+
+    def add(self, new_client: Callable[[], Client]) -> Member:
+        """Have one more member join."""
+        self._members.append(Member(new_client))
+        return self._members[-1]
+
+    def disband(self) -> None:
+        """Have all leave, whatever has become of them."""
+        for member in self._members:
+            member.ask_to_leave()
+        for member in self._members:
+            with suppress(Exception):
+                member.leave()
 
 
 def wait_until(condition: Callable[[], bool], *members: Member) -> None:

@@ -22,8 +22,8 @@ from tests.integration.group_members import (
     Client,
     Confluent,
     ConfluentConsumerProtocol,
+    Crew,
     KafkaPython,
-    Member,
     shared,
     wait_until,
 )
@@ -35,6 +35,7 @@ SETTINGS = {
     **QUICK,
     "num.partitions": str(PARTITIONS),
     "group.initial.rebalance.delay.ms": "0",
+    "group.consumer.assignment.interval.ms": "0",
     "group.consumer.heartbeat.interval.ms": "200",
 }
 RECORDS = 40
@@ -51,6 +52,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcess
 def cluster(running: ClusterProcesses) -> ClusterProcesses:
     """Three brokers that run, whatever the test before did to them."""
     return running.start()
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    crew = Crew()
+    yield crew
+    crew.disband()
 
 
 class Offsets:
@@ -98,10 +106,12 @@ def new_producer(bootstrap: str) -> confluent_kafka.Producer:
     return confluent_kafka.Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
 
 
-def coordinator_of(admin: AdminClient, group: str) -> int:
+def coordinator_of(bootstrap: str, group: str) -> int:
     """Find the coordinator; it may be another one by the time that it is asked."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
+        # A new one each time: librdkafka 2.16 waits in vain for a broker that was gone for a while.
+        admin = AdminClient({"bootstrap.servers": bootstrap})
         try:
             described = admin.describe_consumer_groups([group])[group].result(30)
             return int(described.coordinator.id)
@@ -111,7 +121,9 @@ def coordinator_of(admin: AdminClient, group: str) -> int:
 
 
 @pytest.mark.parametrize("kind", [Confluent, ConfluentConsumerProtocol, KafkaPython, AioKafka])
-def test_a_group_survives_its_coordinators(cluster: ClusterProcesses, kind: type[Any]) -> None:
+def test_a_group_survives_its_coordinators(
+    cluster: ClusterProcesses, crew: Crew, kind: type[Any]
+) -> None:
     bootstrap = cluster.kafka_bootstrap
     topic, group = f"topic-{uuid4().hex[:8]}", f"group-{uuid4().hex[:8]}"
     producer, admin = new_producer(bootstrap), AdminClient({"bootstrap.servers": bootstrap})
@@ -123,13 +135,13 @@ def test_a_group_survives_its_coordinators(cluster: ClusterProcesses, kind: type
         client: Client = kind(bootstrap, group, topic)
         return client
 
-    members = [Member(member), Member(member)]
+    members = [crew.add(member), crew.add(member)]
     offsets = Offsets(bootstrap, group, topic)
     wait_until(lambda: shared(PARTITIONS, *members), *members)
     wait_until(lambda: sum(offsets.committed) == RECORDS, *members)
 
     for round_number, stop in enumerate(("kill", "stop"), start=2):
-        broker = cluster.brokers[coordinator_of(admin, group)]
+        broker = cluster.brokers[coordinator_of(bootstrap, group)]
         getattr(broker, stop)()
         produce(producer, topic)
         wait_until(lambda: sum(offsets.committed) == round_number * RECORDS, *members)  # noqa: B023

@@ -21,6 +21,7 @@ from tests.integration.group_members import (
     Client,
     Confluent,
     ConfluentConsumerProtocol,
+    Crew,
     KafkaPython,
     Member,
     shared,
@@ -39,6 +40,13 @@ def kafka() -> Iterator[str]:
     """The address of an ephemeral broker."""
     with BrokerProcess(arguments=SETTINGS) as process:
         yield process.kafka_address
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    crew = Crew()
+    yield crew
+    crew.disband()
 
 
 def produced(bootstrap: str, *, count: int = 40) -> str:
@@ -68,7 +76,7 @@ def admin_of(bootstrap: str) -> AdminClient:
 
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_members_share_a_topic_and_one_takes_over_from_the_other(
-    kafka: str, kind: type[Any]
+    kafka: str, crew: Crew, kind: type[Any]
 ) -> None:
     topic, group = produced(kafka), new_group()
 
@@ -76,14 +84,14 @@ def test_members_share_a_topic_and_one_takes_over_from_the_other(
         client: Client = kind(kafka, group, topic)
         return client
 
-    one, other = Member(member), Member(member)
+    one, other = crew.add(member), crew.add(member)
     wait_until(lambda: shared(PARTITIONS, one, other), one, other)
     other.leave()
     wait_until(lambda: shared(PARTITIONS, one), one)
     wait_until(lambda: len(set(one.polled + other.polled)) == 40, one)
     one.leave()
 
-    again = Member(member)
+    again = crew.add(member)
     producer = confluent_kafka.Producer({"bootstrap.servers": kafka})
     producer.produce(topic, b"new", partition=0)
     producer.flush(10)
@@ -114,9 +122,9 @@ def test_31_metadata_and_leader_epoch_come_back_after_a_restart(tmp_path: Any) -
             consumer.close()
 
 
-def test_32_members_that_join_at_once_each_get_their_share(kafka: str) -> None:
+def test_32_members_that_join_at_once_each_get_their_share(kafka: str, crew: Crew) -> None:
     topic, group = produced(kafka), new_group()
-    members = [Member(lambda: Confluent(kafka, group, topic)) for _ in range(3)]
+    members = [crew.add(lambda: Confluent(kafka, group, topic)) for _ in range(3)]
     wait_until(lambda: shared(PARTITIONS, *members), *members)
     for member in members:
         member.leave()
@@ -134,26 +142,26 @@ def test_33_offsets_are_committed_without_being_a_member(kafka: str) -> None:
     consumer.close()
 
 
-def test_34_a_cooperative_rebalance_leaves_a_member_what_it_keeps(kafka: str) -> None:
+def test_34_a_cooperative_rebalance_leaves_a_member_what_it_keeps(kafka: str, crew: Crew) -> None:
     topic, group = produced(kafka), new_group()
 
     def member() -> Client:
         return Confluent(kafka, group, topic, partition_assignment_strategy="cooperative-sticky")
 
-    one = Member(member)
+    one = crew.add(member)
     wait_until(lambda: shared(PARTITIONS, one), one)
-    other = Member(member)
+    other = crew.add(member)
     wait_until(lambda: shared(PARTITIONS, one, other), one, other)
     assert all(assigned for assigned in one.assignments), "it never stopped reading them all"
     one.leave()
     other.leave()
 
 
-def test_34_members_meet_on_a_protocol_that_all_know(kafka: str) -> None:
+def test_34_members_meet_on_a_protocol_that_all_know(kafka: str, crew: Crew) -> None:
     topic, group = produced(kafka), new_group()
 
     def member(strategies: str) -> Member:
-        return Member(
+        return crew.add(
             lambda: Confluent(kafka, group, topic, partition_assignment_strategy=strategies)
         )
 
@@ -179,11 +187,11 @@ def test_34_members_meet_on_a_protocol_that_all_know(kafka: str) -> None:
     one.leave()
 
 
-def test_35_a_static_member_that_comes_back_disturbs_nobody(kafka: str) -> None:
+def test_35_a_static_member_that_comes_back_disturbs_nobody(kafka: str, crew: Crew) -> None:
     topic, group = produced(kafka), new_group()
 
     def member(name: str) -> Member:
-        return Member(lambda: Confluent(kafka, group, topic, group_instance_id=name))
+        return crew.add(lambda: Confluent(kafka, group, topic, group_instance_id=name))
 
     one, other = member("one"), member("other")
     wait_until(lambda: shared(PARTITIONS, one, other), one, other)
@@ -200,10 +208,10 @@ def test_35_a_static_member_that_comes_back_disturbs_nobody(kafka: str) -> None:
     other.leave()
 
 
-def test_36_groups_are_listed_described_and_deleted(kafka: str) -> None:
+def test_36_groups_are_listed_described_and_deleted(kafka: str, crew: Crew) -> None:
     topic, group, unknown = produced(kafka), new_group(), new_group()
     admin = admin_of(kafka)
-    member = Member(lambda: Confluent(kafka, group, topic))
+    member = crew.add(lambda: Confluent(kafka, group, topic))
     wait_until(lambda: shared(PARTITIONS, member), member)
 
     assert group in {one.group_id for one in admin.list_consumer_groups().result(10).valid}

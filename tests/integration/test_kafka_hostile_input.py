@@ -132,7 +132,9 @@ def produces_and_consumes(broker: BrokerProcess) -> bool:
     producer = Producer({"bootstrap.servers": broker.kafka_address})
     value = random.randbytes(20)
     offsets: list[int] = []
-    producer.produce(TOPIC, value, on_delivery=lambda _, message: offsets.append(message.offset()))
+    producer.produce(
+        TOPIC, value, on_delivery=lambda _, message: offsets.append(message.offset() or 0)
+    )
     assert producer.flush(10) == 0
     consumer = Consumer({"bootstrap.servers": broker.kafka_address, "group.id": "unused"})
     try:

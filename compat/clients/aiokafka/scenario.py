@@ -87,7 +87,10 @@ class Scenario:
         forever = {"retention.ms": "-1"}
         wanted = NewTopic(self.topic, PARTITIONS, self.replicas, topic_configs=forever)
         await self.admin.create_topics([wanted])
-        assert self.topic in await self.admin.list_topics()
+        # Any broker may answer, and learns of the topic a moment later.
+        async with asyncio.timeout(PATIENCE_S):
+            while self.topic not in await self.admin.list_topics():
+                await asyncio.sleep(_POLL_MS / 1000)
 
     async def describe(self) -> None:
         assert (await self.admin.describe_cluster())["brokers"]

@@ -102,10 +102,14 @@ class Scenario:
             }
         )
 
+    def topics(self) -> set[str]:
+        return set(self.admin.list_topics(timeout=PATIENCE_S).topics)
+
     def create(self) -> None:
         wanted = NewTopic(self.topic, PARTITIONS, config={"retention.ms": "-1"})
         self.admin.create_topics([wanted])[self.topic].result(PATIENCE_S)
-        assert self.topic in self.admin.list_topics(timeout=PATIENCE_S).topics
+        # Any broker may answer, and learns of the topic a moment later.
+        wait_until(lambda: self.topic in self.topics(), lambda: "it is not listed")
         try:
             self.admin.create_topics([wanted])[self.topic].result(PATIENCE_S)
         except KafkaException as error:
@@ -288,14 +292,11 @@ class Scenario:
         producer = self.producer({})
         producer.produce(f"{self.topic}-auto", value="first")
         assert producer.flush(PATIENCE_S) == 0
-        assert f"{self.topic}-auto" in self.admin.list_topics(timeout=PATIENCE_S).topics
+        wait_until(lambda: f"{self.topic}-auto" in self.topics(), lambda: "it is not listed")
 
     def delete(self) -> None:
         self.admin.delete_topics([self.topic])[self.topic].result(PATIENCE_S)
-        wait_until(
-            lambda: self.topic not in self.admin.list_topics(timeout=PATIENCE_S).topics,
-            lambda: "it is still listed",
-        )
+        wait_until(lambda: self.topic not in self.topics(), lambda: "it is still listed")
 
 
 if __name__ == "__main__":

@@ -106,9 +106,17 @@ public final class Scenario {
   private Void create(Admin admin) throws Exception {
     NewTopic wanted = new NewTopic(topic, PARTITIONS, (short) -1);
     get(admin.createTopics(List.of(wanted.configs(Map.of("retention.ms", "-1")))).all());
-    Set<String> names = get(admin.listTopics().names());
-    check(names.contains(topic), "the new topic is not listed");
+    // Any broker may answer, and learns of the topic a moment later.
+    await(() -> listed(admin), () -> "the new topic is not listed");
     return null;
+  }
+
+  private boolean listed(Admin admin) {
+    try {
+      return get(admin.listTopics().names()).contains(topic);
+    } catch (Exception error) {
+      throw new IllegalStateException(error);
+    }
   }
 
   private Void describe(Admin admin) throws Exception {
@@ -370,15 +378,7 @@ public final class Scenario {
 
   private Void delete(Admin admin) throws Exception {
     get(admin.deleteTopics(List.of(topic)).all());
-    await(
-        () -> {
-          try {
-            return !get(admin.listTopics().names()).contains(topic);
-          } catch (Exception error) {
-            throw new IllegalStateException(error);
-          }
-        },
-        () -> "it is still listed");
+    await(() -> !listed(admin), () -> "it is still listed");
     return null;
   }
 }

@@ -80,7 +80,8 @@ class Scenario:
     def create(self) -> None:
         wanted = NewTopic(self.topic, PARTITIONS, -1, topic_configs={"retention.ms": "-1"})
         self.admin.create_topics([wanted])
-        assert self.topic in self.admin.list_topics()
+        # Any broker may answer, and learns of the topic a moment later.
+        wait_until(lambda: self.topic in self.admin.list_topics(), lambda: "it is not listed")
         try:
             self.admin.create_topics([wanted])
         except TopicAlreadyExistsError:
@@ -208,7 +209,9 @@ class Scenario:
     def auto_create(self) -> None:
         with self.producer() as producer:
             producer.send(f"{self.topic}-auto", b"first").get(PATIENCE_S)
-        assert f"{self.topic}-auto" in self.admin.list_topics()
+        wait_until(
+            lambda: f"{self.topic}-auto" in self.admin.list_topics(), lambda: "it is not listed"
+        )
 
     def delete(self) -> None:
         self.admin.delete_topics([self.topic])

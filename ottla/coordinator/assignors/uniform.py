@@ -15,6 +15,7 @@ that this ends; two members that subscribe to the same differ by one at most in 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -67,26 +68,29 @@ class _Pool:
     topics: list[TopicId]
     members: Mapping[str, MemberToAssign]
     partition_counts: Mapping[TopicId, int]
+    begins: list[int] = field(init=False)
+    """The first partition of each topic, in the order of the topics."""
     held: dict[str, list[int]] = field(init=False)
     """What each member has, and had before if it was not moved."""
     free: list[int] = field(init=False)
     """What nobody has."""
 
     def __post_init__(self) -> None:
-        begins = []
+        begins = {}
         end = 0
         for topic_id in self.topics:
-            begins.append(end)
+            begins[topic_id] = end
             end += self.partition_counts[topic_id]
+        self.begins = list(begins.values())
         taken = bytearray(end)
         self.held = {member_id: [] for member_id in self.subscribers}
         for member_id, mine in self.held.items():
-            target = self.members[member_id].target
-            if not target:
-                continue
-            for topic_id, begin in zip(self.topics, begins, strict=True):
+            for topic_id, partitions in self.members[member_id].target.items():
+                begin = begins.get(topic_id)
+                if begin is None:
+                    continue
                 limit = self.partition_counts[topic_id]
-                for partition in sorted(target.get(topic_id, ())):
+                for partition in sorted(partitions):
                     if partition < limit and not taken[begin + partition]:
                         taken[begin + partition] = 1
                         mine.append(begin + partition)
@@ -111,15 +115,13 @@ class _Pool:
         """Return partitions as everybody else names them."""
         numbers = sorted(held)
         found: dict[TopicId, frozenset[int]] = {}
-        begin = index = 0
-        for topic_id in self.topics:
-            end = begin + self.partition_counts[topic_id]
-            first = index
-            while index < len(numbers) and numbers[index] < end:
-                index += 1
-            if index > first:
-                found[topic_id] = frozenset(number - begin for number in numbers[first:index])
-            begin = end
+        first = 0
+        while first < len(numbers):
+            index = bisect_right(self.begins, numbers[first]) - 1
+            begin, topic_id = self.begins[index], self.topics[index]
+            beyond = bisect_left(numbers, begin + self.partition_counts[topic_id], first)
+            found[topic_id] = frozenset(number - begin for number in numbers[first:beyond])
+            first = beyond
         return found
 
 

@@ -1,4 +1,4 @@
-"""The metadata and administration APIs in front of a controller, asked by bytes without a socket."""
+"""The metadata and administration APIs in front of a controller, asked without a socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from ottla.wire.messages.create_topics import (
     CreateTopicsRequest,
     CreateTopicsResponse,
 )
-from ottla.wire.messages.delete_topics import DeleteTopicState
 from ottla.wire.messages.metadata import (
     MetadataRequest,
     MetadataRequestTopic,
@@ -38,8 +37,6 @@ R = TypeVar("R", bound=Message)
 
 LISTENER = "PLAINTEXT"
 BROKER_CONFIGS = {"node.id": str(ME), "log.dir": "/data", "log.retention.ms": "7000"}
-
-__all__ = ["AdminDoor", "CreatableTopic", "DeleteTopicState", "listener"]
 
 
 def listener(broker: int, *, name: str = LISTENER) -> BrokerListener:

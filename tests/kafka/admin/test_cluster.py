@@ -269,7 +269,7 @@ async def test_null_cancels_and_needs_something_to_cancel(door: AdminDoor) -> No
     await move(door, ("web", 0, [3, 1, 2]))
 
     assert await move(door, ("web", 0, None)) == {("web", 0): 0}
-    assert door.image.topics["web"].partitions[0].replicas == before
+    assert set(door.image.topics["web"].partitions[0].replicas) == set(before)
 
 
 async def test_number_of_replicas_can_be_held_fast(door: AdminDoor) -> None:

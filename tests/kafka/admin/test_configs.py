@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 
 from ottla.config.settings import SETTINGS
@@ -345,7 +343,7 @@ async def test_resources_are_listed(
 
 
 async def test_unknown_type_of_resource_is_not_listed(door: AdminDoor) -> None:
-    request = ListConfigResourcesRequest(resource_types=[cast("int", 99)])
+    request = ListConfigResourcesRequest(resource_types=[99])
 
     assert (await door.ask(request, ListConfigResourcesResponse)).error_code == 35
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from ottla.controller.requests import AlterPartitions, Reassign, Reassignment
+from ottla.controller.requests import Reassign, Reassignment
 from ottla.model.ids import TopicPartition
 from ottla.model.limits import METADATA_TOPICS_MAX
 from ottla.wire.messages.describe_cluster import (
@@ -15,10 +16,8 @@ from ottla.wire.messages.describe_cluster import (
 )
 from ottla.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
 from tests.cluster.control_plane import TIMEOUT_MS, control_plane
-from tests.controller.metadata import CLUSTER_ID
+from tests.controller.metadata import CLUSTER_ID, brokers
 from tests.kafka.admin.door import AdminDoor, listener
-
-del AlterPartitions
 
 UNKNOWN, LEADER_NOT_AVAILABLE, INVALID_TOPIC, INVALID_REQUEST = 3, 5, 17, 42
 REPLICA_NOT_AVAILABLE, LISTENER_NOT_FOUND, UNKNOWN_TOPIC_ID = 9, 72, 100
@@ -128,7 +127,7 @@ async def test_first_version_leaves_out_what_is_offline(door: AdminDoor) -> None
 async def test_answers_follow_the_metadata(door: AdminDoor) -> None:
     await door.create("web")
     before = await door.metadata("web")
-    move = Reassignment(topic_partition=TopicPartition("web", 0), replicas=(3, 1, 2))  # type: ignore[arg-type]
+    move = Reassignment(topic_partition=TopicPartition("web", 0), replicas=brokers(3, 1, 2))
     await door.plane.driver.submit(Reassign(partitions=(move,)), timeout_ms=TIMEOUT_MS)
 
     after = await door.metadata("web")
@@ -280,11 +279,8 @@ async def test_topic_that_cannot_be_created_now_is_to_be_asked_for_again(door: A
 # --- DescribeCluster ----------------------------------------------------------------
 
 
-async def described(door: AdminDoor, **asked: object) -> DescribeClusterResponse:
-    return await door.ask(
-        DescribeClusterRequest(**asked),  # type: ignore[arg-type]
-        DescribeClusterResponse,
-    )
+async def described(door: AdminDoor, **asked: Any) -> DescribeClusterResponse:
+    return await door.ask(DescribeClusterRequest(**asked), DescribeClusterResponse)
 
 
 async def test_cluster_is_described_with_its_brokers(door: AdminDoor) -> None:

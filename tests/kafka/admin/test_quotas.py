@@ -59,7 +59,7 @@ async def described(
             {part.entity_type: part.entity_name for part in found.entity},
             {value.key: value.value for value in found.values},
         )
-        for found in response.entries
+        for found in response.entries or ()
     ]
 
 

@@ -131,7 +131,7 @@ async def test_9_validation_creates_nothing_and_tells_what_there_would_be(door: 
 
     (answer,) = response.topics
     assert (answer.error_code, answer.num_partitions, answer.replication_factor) == (0, 5, 3)
-    assert {c.name: c.value for c in answer.configs}["retention.ms"] == "9"
+    assert {c.name: c.value for c in answer.configs or ()}["retention.ms"] == "9"
     assert not door.image.topics
 
 
@@ -139,7 +139,9 @@ async def test_9_answer_has_all_settings_with_their_sources(door: AdminDoor) -> 
     response = await door.create(topic("web", segment_ms="1000"))
 
     (answer,) = response.topics
-    settings = {config.name: (config.value, config.config_source) for config in answer.configs}
+    settings = {
+        config.name: (config.value, config.config_source) for config in answer.configs or ()
+    }
     assert set(settings) == {*TOPIC_SETTINGS, *INERT_SETTINGS}
     assert settings["segment.ms"] == ("1000", 1)
     assert settings["retention.ms"] == ("7000", 4)
