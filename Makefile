@@ -3,7 +3,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 
 .PHONY: help setup demo test check fmt lint types layers proto proto-check integration faults simulate chaos \
-	bench clean
+	bench compat clean
 
 help:                ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -55,6 +55,10 @@ chaos: $(READY)      ## hurt three brokers under load, in containers where an en
 
 bench: $(READY)      ## append, fetch and end-to-end figures, with the machine's limits beside them
 	@$(PY) -m benchmarks.run
+
+compat: $(READY)     ## other people's clients and tests; ONLY=SUITE[,..] CASE=X QUICK=1 DOCS=1 TARGET=kafka
+	@$(PY) -m compat $(if $(ONLY),--only $(ONLY)) $(if $(CASE),--case $(CASE)) $(if $(QUICK),--quick) \
+	  $(if $(DOCS),--update-docs) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS))
 
 clean:               ## remove what was made
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

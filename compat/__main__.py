@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from compat import expectations, page, record, results
@@ -78,7 +79,9 @@ def _chosen(asked: argparse.Namespace) -> list[Suite]:
     unknown = sorted(set(names) - SUITES.keys())
     if unknown:
         raise SystemExit(f"no suite is called {', '.join(unknown)}; there are {', '.join(SUITES)}")
-    return [SUITES[name] for name in names if asked.only or not asked.quick or SUITES[name].in_quick]
+    return [
+        SUITES[name] for name in names if asked.only or not asked.quick or SUITES[name].in_quick
+    ]
 
 
 def _run_all(
@@ -112,7 +115,7 @@ def _run_all(
                     directory=directory,
                     quick=asked.quick,
                     wanted=asked.case,
-                    why_left_out=lambda case, name=suite.name: expected.why_left_out(name, case),
+                    why_left_out=partial(expected.why_left_out, suite.name),
                     jobs=asked.jobs,
                 )
                 print(f"\n== {suite.name}: {suite.title}, against {target.name}", flush=True)

@@ -43,7 +43,7 @@ QUIXSTREAMS_VERSION: Final = "3.28.1"
 
 _DAY_S: Final = 24 * 3600
 
-_SERVICE: Final = '''"""Stands in for a module that is not distributed: the broker runs elsewhere."""
+_SERVICE: Final = '''"""Stands in for a module that is not distributed."""
 
 
 class ExternalService:
@@ -136,7 +136,9 @@ def python_of(component: str) -> Path:
 
 def node() -> Path:
     """Return the pinned Node."""
-    return CACHE / "node-clients" / "node_modules" / f"node-linux-{_node_machine()}" / "bin" / "node"
+    return (
+        CACHE / "node-clients" / "node_modules" / f"node-linux-{_node_machine()}" / "bin" / "node"
+    )
 
 
 def _node_machine() -> str:
@@ -145,8 +147,6 @@ def _node_machine() -> str:
 
 def _python_environment(requirements: str) -> Callable[[Path], None]:
     def install(directory: Path) -> None:
-        if sys.version_info < (3, 11):
-            raise NotAvailableError("needs Python 3.11 or newer")
         venv.create(directory, with_pip=True)
         pip = (directory / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
         run(*pip, "install", "--quiet", "-r", REQUIREMENTS / requirements)

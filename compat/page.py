@@ -20,8 +20,8 @@ _HEAD: Final = """\
 Written by `make compat`, which runs other people's clients and their own tests against a fresh
 cluster of three brokers. Do not edit it: edit `compat/`, and run `make compat DOCS=1`.
 
-Ottla {version}, {date}. The same cases were run against Apache Kafka {kafka} (one node), to know what
-a case asks for; a case that fails there too is no reproach to Ottla.
+Ottla {version}, {date}. The same cases were run against Apache Kafka {kafka} (one node), to know
+what a case asks for; a case that fails there too is no reproach to Ottla.
 
 | suite | passed | run | left out | Apache Kafka |
 |---|--:|--:|--:|--:|
@@ -44,7 +44,7 @@ def text() -> str:
     for suite in SUITES.values():
         score = Score.of(suite, ours.results, expected["ottla"])
         reference = Score.of(suite, theirs.results, expected["kafka"])
-        there = f"{len(reference.passed)} of {reference.run}" if reference.run else "–"
+        there = f"{len(reference.passed)} of {reference.run}" if reference.run else "-"
         if score.not_run or not score.run:
             why = score.not_run or "no run was recorded"
             lines.append(f"| {suite.title} | not run: {_cell(why)} | | | {there} |\n")
@@ -70,7 +70,7 @@ def _details(suite: Suite, score: Score, ours: Record, theirs: Record) -> str:
     if rows:
         lines.append("\n| does not pass | here | Apache Kafka | why |\n|---|---|---|---|\n")
     for each in rows:
-        other = there[each.case].outcome if each.case in there else "–"
+        other = there[each.case].outcome if each.case in there else "-"
         why = failed.get(each.case) or f"a fault of Ottla's: {each.detail}"
         lines.append(f"| {_cell(each.case)} | {each.outcome} | {other} | {_cell(why)} |\n")
     if score.left_out:

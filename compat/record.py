@@ -6,7 +6,7 @@ the results of those and leaves the others.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +37,9 @@ def read(file: Path) -> Record | None:
     if not file.exists():
         return None
     told = json.loads(file.read_text())
-    found = [CaseResult(**{**each, "outcome": Outcome(each["outcome"])}) for each in told["results"]]
+    found = [
+        CaseResult(**{**each, "outcome": Outcome(each["outcome"])}) for each in told["results"]
+    ]
     return Record(version=told["version"], date=told["date"], results=found)
 
 
@@ -48,8 +50,10 @@ def merge(file: Path, version: str, found: Sequence[CaseResult]) -> None:
     kept = [result for result in before.results if result.suite not in suites] if before else []
     told = {
         "version": version or (before.version if before else ""),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "results": [asdict(result) | {"seconds": round(result.seconds)} for result in (*kept, *found)],
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        "results": [
+            asdict(result) | {"seconds": round(result.seconds)} for result in (*kept, *found)
+        ],
     }
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(told, indent=1) + "\n")

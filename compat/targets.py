@@ -1,4 +1,4 @@
-"""What the suites run against: three fresh Ottla brokers, Apache Kafka itself, or what runs already.
+"""What the suites run against: three fresh Ottla brokers, Apache Kafka, or what runs already.
 
 A :class:`Target` is a context manager that starts something and knows the addresses of its Kafka
 listener and, where it has one, of its gRPC door. ``auto_create`` chooses whether clients may create
@@ -153,8 +153,6 @@ def external(bootstrap: str) -> Start:
     @contextmanager
     def start(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
         del auto_create, directory
-        yield Target(
-            name="external", version="unknown", bootstrap=bootstrap, grpc=None, brokers=1
-        )
+        yield Target(name="external", version="unknown", bootstrap=bootstrap, grpc=None, brokers=1)
 
     return start

@@ -69,9 +69,7 @@ def _cases(command: Callable[[str], Sequence[str | Path]]) -> Callable[[Run], It
             ended.status and all(result.outcome is not Outcome.FAILED for result in results)
         ):
             last = " / ".join(text.strip().splitlines()[-2:])[:LAST_WORDS_MAX]
-            yield CaseResult(
-                suite=this.suite, case="the end", outcome=Outcome.FAILED, detail=last
-            )
+            yield CaseResult(suite=this.suite, case="the end", outcome=Outcome.FAILED, detail=last)
 
     return run
 

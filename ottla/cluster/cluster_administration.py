@@ -16,8 +16,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, overload
 
+from ottla.cluster.admin_services import PlannedMove, QuorumDescription, QuorumNode
 from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import PlannedMove, QuorumDescription, QuorumNode, Result
+from ottla.cluster.services import Result
 from ottla.controller.raft.consensus import Role, RoleChanged
 from ottla.controller.rebalancing import plan_rebalancing
 from ottla.controller.requests import (

@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import (
+from ottla.cluster.admin_services import (
     ConfigEntry,
     ConfigSource,
     ConfigSynonym,
     Resource,
     ResourceType,
-    Result,
 )
+from ottla.cluster.metadata_cache import MetadataCache
+from ottla.cluster.services import Result
 from ottla.cluster.submits import Submits
 from ottla.cluster.topics import why_unknown
 from ottla.config.broker_config import BrokerConfig

@@ -23,7 +23,11 @@ from ottla.cluster.reading import ConsumerReader, ReadablePartitions, ReadLimits
 from ottla.cluster.services import FetchFailed, PartitionFetched, PartitionToFetch
 from ottla.model.errors import OttlaError, ThrottlingQuotaExceededError
 from ottla.model.ids import TopicPartition
-from ottla.model.limits import FETCH_RESPONSE_BYTES_MAX, FETCH_TURN_BYTES
+from ottla.model.limits import (
+    FETCH_RESPONSE_BYTES_MAX,
+    FETCH_TURN_BYTES,
+    FETCH_TURN_PARTITIONS,
+)
 from ottla.runtime.clock import Clock
 from ottla.runtime.files import Buffer
 from ottla.runtime.purgatory import Purgatory
@@ -200,11 +204,12 @@ class _LongPoll:
     async def read(self) -> None:
         """Read what there is, in the order of the request, until there is no room."""
         turn_began_at = self._size_bytes
-        for part in self._open():
+        for number, part in enumerate(self._open(), 1):
             # The first time each is read, even without room: its high watermark is asked for.
             if part.latest is None or self._is_behind(part):
                 await self._read(part)
-            if self._size_bytes - turn_began_at >= FETCH_TURN_BYTES:
+            read_bytes = self._size_bytes - turn_began_at
+            if read_bytes >= FETCH_TURN_BYTES or number % FETCH_TURN_PARTITIONS == 0:
                 turn_began_at = self._size_bytes
                 await asyncio.sleep(0)
 

@@ -1,7 +1,9 @@
 """Read a group log into a fresh machine, and write it anew when it has become long.
 
-Reading waits for the disk and decodes on a thread; replaying happens on the event loop, some
-records a turn, so that a long log does not keep anybody else waiting.
+Reading waits for the disk and decodes on a thread. Of each key only the last record counts, as if
+the log were compacted, so those are gathered first and the others are forgotten: a log may repeat
+itself many times, and a look at every record would be most of the work. Replaying happens on the
+event loop, some records a turn, so that a long log does not keep anybody else waiting.
 
 There is no compaction, so the coordinator keeps its log short by itself::
 
@@ -23,7 +25,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from ottla.cluster.group_log import GroupLog
+from ottla.cluster.group_log import GroupLog, LoggedValue
 from ottla.cluster.group_machine import ShardMachine
 from ottla.coordinator.effects import GroupRecord
 from ottla.model.limits import (
@@ -43,14 +45,19 @@ async def replay_log(log: GroupLog, machine: ShardMachine) -> int:
     """
     count = 0
     offset = log.start_offset
+    latest: dict[bytes, LoggedValue] = {}
     while offset < log.end_offset:
         piece = await log.read(offset)
-        for begin in range(0, len(piece.records), GROUP_RECORDS_PER_TURN_MAX):
-            for record in piece.records[begin : begin + GROUP_RECORDS_PER_TURN_MAX]:
-                machine.replay(record.key, record.value, record.timestamp_ms)
-            await asyncio.sleep(0)
-        count += len(piece.records)
+        for key in piece.latest:
+            latest.pop(key, None)
+        latest.update(piece.latest)
+        count += piece.record_count
         offset = piece.next_offset
+    for number, (key, (value, timestamp_ms)) in enumerate(latest.items(), start=1):
+        if value is not None:
+            machine.replay(key, value, timestamp_ms)
+        if number % GROUP_RECORDS_PER_TURN_MAX == 0:
+            await asyncio.sleep(0)
     log.check_ours()
     return count
 

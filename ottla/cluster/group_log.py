@@ -11,7 +11,7 @@ knows nothing. So every step looks whether the epoch is still the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Final, NamedTuple
@@ -37,18 +37,19 @@ from ottla.runtime.clock import Clock
 from ottla.runtime.purgatory import Outcome, Purgatory
 
 
-class LoggedRecord(NamedTuple):
-    """A record that was read."""
+class LoggedValue(NamedTuple):
+    """What a record says of its key."""
 
-    key: bytes
     value: bytes | None
     timestamp_ms: int
 
 
 class LogPiece(NamedTuple):
-    """Some records in order, and where to read on."""
+    """What some records say in the end, and where to read on."""
 
-    records: Sequence[LoggedRecord]
+    latest: Mapping[bytes, LoggedValue]
+    """By key, in the order of the last records of each."""
+    record_count: int
     next_offset: Offset
 
 
@@ -213,7 +214,7 @@ class GroupLog:
         self.check_ours()
         end_offset = self.end_offset
         if offset >= end_offset:
-            return LogPiece((), offset)
+            return LogPiece({}, 0, offset)
         return await asyncio.get_running_loop().run_in_executor(
             self._context.readers, partial(self._read, offset, end_offset)
         )
@@ -223,14 +224,17 @@ class GroupLog:
             offset, max_bytes=GROUP_LOG_READ_BYTES, end_offset=end_offset
         )
         assert read is not None, "a read that may wait does not give up"
-        records = [
-            LoggedRecord(record.key, record.value, record.timestamp_ms)
-            for batch in split_batches(read.records)
-            if not _checked(batch).header.is_control
-            for record in iterate_records(batch)
-            if record.offset >= offset and record.key is not None
-        ]
-        return LogPiece(records, Offset(read.next_offset))
+        latest: dict[bytes, LoggedValue] = {}
+        count = 0
+        for batch in split_batches(read.records):
+            if _checked(batch).header.is_control:
+                continue
+            for record in iterate_records(batch):
+                if record.offset >= offset and record.key is not None:
+                    count += 1
+                    latest.pop(record.key, None)
+                    latest[record.key] = LoggedValue(record.value, record.timestamp_ms)
+        return LogPiece(latest, count, Offset(read.next_offset))
 
 
 def _checked(batch: RecordBatch) -> RecordBatch:

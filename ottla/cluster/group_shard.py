@@ -382,10 +382,13 @@ class HostedShard:
         self._timer_at_ms = deadline_ms
         # Whole milliseconds may show the deadline up to one late.
         delay_ms = max(0, deadline_ms - self._now_ms()) + 1
-        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self.tick)
 
-    def _tick(self) -> None:
-        self._timer = None
+    def tick(self) -> None:
+        """Do what is due; the timer calls it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         machine = self._machine
         if machine is None or not self.log.is_ours:
             return

@@ -93,8 +93,7 @@ class BrokerGroupsService:
         shard = self._shard(request.group_id)
 
         async def commit(offsets: Sequence[OffsetToCommit]) -> Outcomes:
-            with_ids = [self._with_topic_id(one) for one in offsets]
-            return await shard.submit(replace(request, offsets=with_ids))
+            return await shard.submit(replace(request, offsets=offsets))
 
         return await self._of_existing(request.offsets, lambda one: one.topic_partition, commit)
 
@@ -122,13 +121,6 @@ class BrokerGroupsService:
             next(outcomes) if exists else _unknown(partition_of(part))
             for part, exists in zip(parts, exist, strict=True)
         ]
-
-    def _with_topic_id(self, offset: OffsetToCommit) -> OffsetToCommit:
-        """Say which topic of the name is meant: the one that is there now."""
-        if offset.topic_id is not None:
-            return offset
-        topic = self._metadata.image.topics[offset.topic_partition.topic]
-        return replace(offset, topic_id=topic.topic_id)
 
     def _shard(self, group_id: str) -> HostedShard:
         partition = group_partition(group_id, self._metadata.image)

@@ -152,6 +152,12 @@ class BrokerOffsetsService:
                 raise PolicyViolationError(
                     f"{topic_partition} is the broker's own; it deletes there what it needs no more"
                 )
+            settings = partition.settings
+            if settings.is_compacted and not settings.deletes:
+                raise PolicyViolationError(
+                    f"{topic_partition} is compacted: records go when others with their keys come; "
+                    "add delete to its cleanup.policy to delete them"
+                )
             high_watermark = partition.served_high_watermark
             if offset == HIGH_WATERMARK:
                 offset = high_watermark

@@ -38,6 +38,10 @@ class PartitionSettings:
     codec: Codec | None
     """How batches are stored; ``None``: as they come."""
     min_insync_replicas: int
+    is_compacted: bool = False
+    """Whether records are told apart by their keys, so that each needs one."""
+    deletes: bool = True
+    """Whether old segments go by age and size."""
 
     @classmethod
     def of(
@@ -65,6 +69,8 @@ class PartitionSettings:
             rules=rules,
             codec=_CODECS[settings.compression_type],
             min_insync_replicas=settings.min_insync_replicas,
+            is_compacted="compact" in settings.cleanup_policy,
+            deletes="delete" in settings.cleanup_policy,
         )
 
 

@@ -166,12 +166,7 @@ def wire(
         replicas=replicas,
         fetcher=fetcher,
         isr_changes=isr_changes,
-        streams=FollowerStreams(
-            broker_id=broker_id,
-            find=replicas.by_topic_id,
-            metadata=control.metadata,
-            readers=readers,
-        ),
+        streams=_streams(control, replicas, readers),
         maintenance=maintenance,
         description=ReplicaDescription(replicas, directory, file_system),
         groups=wire_groups(
@@ -182,6 +177,17 @@ def wire(
         ),
     )
     return parts
+
+
+def _streams(
+    control: ControlParts, replicas: ReplicaManager, readers: ThreadPoolExecutor
+) -> FollowerStreams:
+    return FollowerStreams(
+        broker_id=control.broker_id,
+        find=replicas.by_topic_id,
+        metadata=control.metadata,
+        readers=readers,
+    )
 
 
 def _fetcher(

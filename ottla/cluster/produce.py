@@ -16,7 +16,8 @@ acks  a partition is acknowledged
 What is checked, and where: the request here; batches by :mod:`ottla.record.validation`, from their
 headers and checksums; leadership and replicas by the partition; sequences of idempotent producers
 by the log. All batches of one partition are appended, or none. Nothing here looks at a single
-record, except for topics whose ``compression.type`` says that the broker is to recompress.
+record, except for topics whose ``compression.type`` says that the broker is to recompress, and for
+compacted ones, where every record needs a key.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from ottla.cluster.partition import Partition
+from ottla.cluster.partition_settings import PartitionSettings
 from ottla.cluster.services import PartitionAppended, PartitionToAppend, Result
 from ottla.model.errors import (
     InvalidRecordError,
@@ -51,7 +53,7 @@ from ottla.model.topic_names import INTERNAL_TOPICS
 from ottla.record.batch import RecordBatch, crc_matches, split_batches
 from ottla.record.compression import Codec
 from ottla.record.rewriting import recompressed
-from ottla.record.validation import check_client_batch
+from ottla.record.validation import check_client_batch, check_client_records
 from ottla.replication.leader import ACKS_ALL
 from ottla.runtime.clock import Clock
 from ottla.runtime.purgatory import Outcome, Purgatory
@@ -121,17 +123,21 @@ class BrokerProduceService:
         self._clock = clock
 
     def needs_preparation(self, partitions: Sequence[PartitionToAppend]) -> bool:
-        """Whether a partition recompresses; see :class:`ottla.cluster.services.ProduceService`."""
-        return any(self._codec_of(part) is not None for part in partitions)
+        """Whether records are to be looked at; see :class:`ottla.cluster.services.ProduceService`."""
+        settings = map(self._settings_of, partitions)
+        return any(each is not None and _looks_at_records(each) for each in settings)
 
     async def prepare(self, partitions: Sequence[PartitionToAppend]) -> list[PartitionToAppend]:
-        """Recompress on a thread; see :class:`ottla.cluster.services.ProduceService`."""
-        wanted = [(part, self._codec_of(part)) for part in partitions]
-        return await asyncio.to_thread(lambda: [_prepared(part, codec) for part, codec in wanted])
+        """Do that on a thread; see :class:`ottla.cluster.services.ProduceService`."""
+        wanted = [(part, self._settings_of(part)) for part in partitions]
+        wall_ms = self._clock.wall_ms()
+        return await asyncio.to_thread(
+            lambda: [_prepared(part, settings, wall_ms) for part, settings in wanted]
+        )
 
-    def _codec_of(self, part: PartitionToAppend) -> Codec | None:
+    def _settings_of(self, part: PartitionToAppend) -> PartitionSettings | None:
         try:
-            return self._partitions.led(part.topic_partition).settings.codec
+            return self._partitions.led(part.topic_partition).settings
         except OttlaError:
             return None  # begin_produce says so to whom it concerns
 
@@ -214,8 +220,11 @@ class BrokerProduceService:
             raise InvalidRecordError(
                 f"the request has nothing to append to {part.topic_partition}; send a batch"
             )
-        if settings.codec is not None:
-            batches = _in_codec(batches, settings.codec)
+        if not part.is_prepared:
+            if settings.codec is not None:
+                batches = _in_codec(batches, settings.codec)
+            if settings.is_compacted:
+                _check_keys(batches, settings, wall_ms)
         records = 0
         for batch in batches:
             check_client_batch(batch, settings.rules, now_ms=wall_ms)
@@ -278,15 +287,43 @@ def _no_transactions(
     )
 
 
-def _prepared(part: PartitionToAppend, codec: Codec | None) -> PartitionToAppend:
-    """Recompress what was sent for one partition, if it can be; on a thread."""
-    if codec is None or part.refusal is not None:
+def _looks_at_records(settings: PartitionSettings) -> bool:
+    return settings.codec is not None or settings.is_compacted
+
+
+def _prepared(
+    part: PartitionToAppend, settings: PartitionSettings | None, wall_ms: int
+) -> PartitionToAppend:
+    """Look at the records that were sent for one partition, and recompress them; on a thread."""
+    if settings is None or part.refusal is not None or not _looks_at_records(settings):
         return part
     try:
-        batches = _in_codec(split_batches(part.batches), codec)
+        batches = split_batches(part.batches)
     except OttlaError:
         return part
-    return replace(part, batches=b"".join(batch.view for batch in batches))
+    if settings.is_compacted:
+        try:
+            _check_keys(batches, settings, wall_ms)
+        except OttlaError as error:
+            return replace(part, refusal=error)
+    if settings.codec is None:
+        return replace(part, is_prepared=True)
+    try:
+        batches = _in_codec(batches, settings.codec)
+    except OttlaError:
+        return part
+    content = b"".join(batch.view for batch in batches)
+    return replace(part, batches=content, is_prepared=True)
+
+
+def _check_keys(batches: Sequence[RecordBatch], settings: PartitionSettings, wall_ms: int) -> None:
+    """Raise if a record of a compacted topic has no key, or cannot be read.
+
+    What does not have its checksum is left to the checks of whole batches, which say so.
+    """
+    for batch in batches:
+        if crc_matches(batch):
+            check_client_records(batch, settings.rules, key_required=True, now_ms=wall_ms)
 
 
 def _in_codec(batches: Sequence[RecordBatch], codec: Codec) -> list[RecordBatch]:

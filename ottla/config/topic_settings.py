@@ -109,11 +109,6 @@ class TopicSetting:
 
     def _parse_list(self, text: str) -> tuple[str, ...] | None:
         items = split_list(text)
-        if self.key == "cleanup.policy" and "compact" in items:
-            raise InvalidConfigError(
-                f"cleanup.policy cannot be {_shown(text)}: this version has no compaction; "
-                f"it takes {self.takes}"
-            )
         legal = all(item in self.choices for item in items)
         return items if legal and len(set(items)) == len(items) else None
 
@@ -151,10 +146,12 @@ _ROWS: Final = (
         key="cleanup.policy",
         type=SettingType.LIST,
         default="delete",
-        choices=("delete",),
+        choices=("delete", "compact"),
         synonym="log.cleanup.policy",
         documentation="What becomes of old segments: delete removes those beyond retention.ms or "
-        "retention.bytes; an empty value keeps everything for ever.",
+        "retention.bytes. compact says that only the last record of each key matters: records need "
+        "keys then, and without delete nothing is removed by age or size; this version does not "
+        "compact yet, so such topics grow. An empty value keeps everything for ever.",
     ),
     TopicSetting(
         key="compression.type",
@@ -418,8 +415,8 @@ _INERT_ROWS: Final = tuple(
                 default="86400000",
                 unit="ms",
                 synonym="",
-                documentation="How long a compacted topic remembers that a key was deleted. Topics "
-                "that are not compacted, which are all of this version, ignore it.",
+                documentation="How long a compacted topic remembers that a key was deleted. This "
+                "version does not compact yet, and ignores it.",
             ),
             TopicSetting(
                 key="max.compaction.lag.ms",
@@ -429,7 +426,7 @@ _INERT_ROWS: Final = tuple(
                 unit="ms",
                 synonym="",
                 documentation="How long a record of a compacted topic may wait for compaction. "
-                "Topics that are not compacted, which are all of this version, ignore it.",
+                "This version does not compact yet, and ignores it.",
             ),
             TopicSetting(
                 key="min.compaction.lag.ms",
@@ -438,7 +435,7 @@ _INERT_ROWS: Final = tuple(
                 unit="ms",
                 synonym="",
                 documentation="How long a record of a compacted topic is safe from compaction. "
-                "Topics that are not compacted, which are all of this version, ignore it.",
+                "This version does not compact yet, and ignores it.",
             ),
             TopicSetting(
                 key="min.cleanable.dirty.ratio",
@@ -447,8 +444,7 @@ _INERT_ROWS: Final = tuple(
                 maximum=1,
                 synonym="",
                 documentation="How much of a compacted topic is written anew before it is "
-                "compacted. Topics that are not compacted, which are all of this version, ignore "
-                "it.",
+                "compacted. This version does not compact yet, and ignores it.",
             ),
         ),
         key=lambda row: row.key,

@@ -236,9 +236,8 @@ def _new_value(owner: _Owner, change: ConfigChange) -> str | None:
                 return SETTINGS[change.key].canonical(change.value)
             return canonical_value(topic_key, change.value)
         case ConfigOperation.DELETE:
-            # There may be a setting that this version knows no more; it can be taken away.
-            if change.key not in owner.configs:
-                owner.topic_key(change.key)
+            # Whatever it is: it is not set afterwards. Tools take away settings that they may have
+            # made, or that another cluster has, without a look at which there are here.
             return None
         case ConfigOperation.APPEND | ConfigOperation.SUBTRACT:
             return _edited_list(owner, change)

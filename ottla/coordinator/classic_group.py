@@ -128,7 +128,8 @@ class ClassicGroup:
     def bytes_held(self) -> int:
         """What it takes in memory, roughly, of what clients can make more."""
         expected = len(self.members.pending) * PER_MEMBER_BYTES
-        return self.members.bytes_held + expected
+        stored = 0 if self.stored is None else len(self.stored.value or b"")
+        return self.members.bytes_held + expected + stored
 
     @property
     def is_of_consumers(self) -> bool:

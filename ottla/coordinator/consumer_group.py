@@ -120,6 +120,11 @@ class ConsumerGroup:
         """Changes whenever the answer of :meth:`has_news` may have changed for somebody."""
         return self._state.revision
 
+    @property
+    def bytes_held(self) -> int:
+        """What its members take in memory, roughly."""
+        return self._members.bytes_held
+
     # --- What members ask -----------------------------------------------------------------
 
     def heartbeat(

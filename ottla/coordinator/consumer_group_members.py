@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ottla.coordinator.assignment import Partitions
 from ottla.coordinator.consumer_member import ConsumerMember, MemberProfile
@@ -19,6 +20,10 @@ from ottla.model.errors import (
     UnknownMemberIdError,
 )
 from ottla.model.ids import TopicId
+
+_PER_PARTITION_BYTES: Final = 250
+"""What a partition takes that a member has: an entry each in its assignment, in its target and in
+the table of owners."""
 
 
 class ConsumerMembers:
@@ -33,6 +38,8 @@ class ConsumerMembers:
         self._owners: dict[TopicId, dict[int, str]] = {}
         self._assignors: Counter[str] = Counter()
         """How many members ask for each."""
+        self.bytes_held = 0
+        """What the members take in memory, roughly."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -114,12 +121,14 @@ class ConsumerMembers:
         self._own(member)
 
     def _count_profile(self, member: ConsumerMember) -> None:
+        self.bytes_held += member.profile.bytes_held
         if member.profile.group_instance_id is not None:
             self._static[member.profile.group_instance_id] = member.member_id
         if member.profile.server_assignor is not None:
             self._assignors[member.profile.server_assignor] += 1
 
     def _discount_profile(self, member: ConsumerMember) -> None:
+        self.bytes_held -= member.profile.bytes_held
         instance_id = member.profile.group_instance_id
         if instance_id is not None and self._static.get(instance_id) == member.member_id:
             del self._static[instance_id]
@@ -131,10 +140,12 @@ class ConsumerMembers:
             for topic_id, partitions in assigned.items():
                 owners = self._owners.setdefault(topic_id, {})
                 owners.update(dict.fromkeys(partitions, member.member_id))
+                self.bytes_held += _PER_PARTITION_BYTES * len(partitions)
 
     def _disown(self, member: ConsumerMember) -> None:
         for assigned in (member.current.assigned, member.current.pending_revocation):
             for topic_id, partitions in assigned.items():
+                self.bytes_held -= _PER_PARTITION_BYTES * len(partitions)
                 owners = self._owners.get(topic_id, {})
                 for partition in partitions:
                     if owners.get(partition) == member.member_id:

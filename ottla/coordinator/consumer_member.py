@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from ottla.coordinator.assignment import as_lists
 from ottla.coordinator.current_assignment import CurrentAssignment
@@ -14,7 +15,13 @@ from ottla.coordinator.requests import (
 )
 from ottla.model.ids import TopicId
 
-_NEVER = -1
+_PER_MEMBER_BYTES: Final = 2_048
+"""What a member takes besides what it said: its deadlines, its places in all tables."""
+
+_PER_NAME_BYTES: Final = 100
+"""What a name in a set takes besides its letters."""
+
+_NEVER: Final = -1
 """Of rebalance timeouts: no member says so, but a record may."""
 
 
@@ -48,6 +55,19 @@ class MemberProfile:
             server_assignor=_said(request.server_assignor, self.server_assignor),
         )
         return self if after == self else after
+
+    @property
+    def bytes_held(self) -> int:
+        """What it takes in memory, roughly."""
+        texts = (
+            self.group_instance_id or "",
+            self.rack_id or "",
+            self.client_id,
+            self.client_host,
+            self.topic_expression,
+        )
+        names = sum(map(len, self.topic_names)) + _PER_NAME_BYTES * len(self.topic_names)
+        return _PER_MEMBER_BYTES + sum(map(len, texts)) + names
 
     def subscribes_alike(self, other: MemberProfile) -> bool:
         """Return whether both subscribe to the same, in the same words."""

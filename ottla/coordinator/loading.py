@@ -3,8 +3,8 @@
 Records are taken one by one, in order. Those of one key replace each other; of the order of
 different keys nothing is expected (see :meth:`~ottla.coordinator.shard.GroupShard.live_records`).
 So offsets may come before the group that they are of, which is why groups of which there is
-nothing else are made at the end. A classic group is one record, of which only the last is looked
-into. If the log should have a classic group and a consumer group of the same id, which no
+nothing else are made at the end. A classic group is one record, of which only the last counts. If
+the log should have a classic group and a consumer group of the same id, which no
 coordinator writes, the consumer group stays.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from ottla.coordinator.effects import Effects, GroupRecord
 from ottla.coordinator.group_table import GroupTable
 from ottla.coordinator.offsets import CommittedOffsets
-from ottla.coordinator.records import read_group, read_offset
+from ottla.coordinator.records import StoredGroup, read_group, read_offset
 from ottla.model.ids import TopicPartition
 from ottla.model.image import ClusterImage
 from ottla.wire.group_records import (
@@ -50,7 +50,7 @@ class ShardLoading:
         """Begin with a log of which nothing has been read."""
         self._groups = groups
         self._offsets = offsets
-        self._classic: dict[str, GroupRecord] = {}
+        self._classic: dict[str, tuple[GroupRecord, StoredGroup]] = {}
 
     def replay(self, key: bytes, value: bytes | None, image: ClusterImage) -> None:
         """Take note of a record. Raises :exc:`~ottla.wire.malformed.MalformedError`."""
@@ -65,7 +65,8 @@ class ShardLoading:
             if value is None:
                 self._classic.pop(about.group, None)
             else:
-                self._classic[about.group] = GroupRecord(bytes(key), bytes(value))
+                record = GroupRecord(bytes(key), bytes(value))
+                self._classic[about.group] = record, read_group(value)
         elif isinstance(about, ConsumerGroupKey):
             self._replay_consumer(about, value, image)
 
@@ -85,11 +86,10 @@ class ShardLoading:
 
     def finish(self, now_ms: int, effects: Effects) -> None:
         """Let the groups begin, now that everything has been read."""
-        for group_id, record in self._classic.items():
-            assert record.value is not None, group_id
+        for group_id, (record, stored) in self._classic.items():
             if self._groups.consumer(group_id) is None:
                 group = self._groups.make_classic(group_id, now_ms)
-                group.restore(read_group(record.value), record)
+                group.restore(stored, record)
                 group.loaded(now_ms, effects)
         for consumer_group in self._groups.consumers():
             consumer_group.loaded(now_ms)

@@ -115,7 +115,8 @@ class SyncGroup(GroupRequest["Synced"]):
     """Give assignments (the leader), and receive one's own once the leader has given them.
 
     Errors: ``INVALID_GROUP_ID``, ``UNKNOWN_MEMBER_ID``, ``FENCED_INSTANCE_ID``,
-    ``ILLEGAL_GENERATION``, ``REBALANCE_IN_PROGRESS``, ``INCONSISTENT_GROUP_PROTOCOL``.
+    ``ILLEGAL_GENERATION``, ``REBALANCE_IN_PROGRESS``, ``INCONSISTENT_GROUP_PROTOCOL``, and
+    ``GROUP_MAX_SIZE_REACHED`` for assignments that do not fit in a record.
     """
 
     generation_id: int
@@ -231,8 +232,9 @@ class CommitOffsets(GroupRequest["Sequence[OttlaError | None]"]):
     """Commit offsets; they are replicated when the answer comes. An outcome for each.
 
     Refused as a whole: ``INVALID_GROUP_ID``, ``UNKNOWN_MEMBER_ID``, ``FENCED_INSTANCE_ID``,
-    ``ILLEGAL_GENERATION``, ``REBALANCE_IN_PROGRESS``; of consumer groups ``STALE_MEMBER_EPOCH``.
-    Of one partition: ``OFFSET_METADATA_TOO_LARGE``.
+    ``ILLEGAL_GENERATION``, ``REBALANCE_IN_PROGRESS``, ``GROUP_ID_NOT_FOUND`` (a generation of a
+    group that there is not), ``GROUP_MAX_SIZE_REACHED``; of consumer groups ``STALE_MEMBER_EPOCH``.
+    Of one partition: ``OFFSET_METADATA_TOO_LARGE``, ``INVALID_COMMIT_OFFSET_SIZE``.
     """
 
     member_id: str = ""
@@ -240,7 +242,8 @@ class CommitOffsets(GroupRequest["Sequence[OttlaError | None]"]):
     group_instance_id: str | None = None
     offsets: Sequence[OffsetToCommit]
     understands_stale_epochs: bool = True
-    """Else a member whose epoch is old is told ``UNSUPPORTED_VERSION`` (OffsetCommit before 9)."""
+    """Else a member whose epoch is old is told ``UNSUPPORTED_VERSION``, and one whose group is gone
+    ``ILLEGAL_GENERATION`` (OffsetCommit before 9)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +321,7 @@ class ClassicMemberDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassicGroupDescription:
-    """One group as ``DescribeGroups`` tells it; of a consumer group, as far as it can."""
+    """One group as ``DescribeGroups`` tells it."""
 
     group_id: str
     state: str
@@ -329,7 +332,7 @@ class ClassicGroupDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeClassicGroup(GroupRequest[ClassicGroupDescription]):
-    """Describe a group. Errors: ``GROUP_ID_NOT_FOUND``."""
+    """Describe a group. Errors: ``GROUP_ID_NOT_FOUND``, for consumer groups too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,16 +71,21 @@ class TopicExpression:
     """A regular expression, and which topics it means."""
 
     def __init__(self, expression: str) -> None:
-        """Begin with no topics; the expression is one that :func:`check_expression` accepts."""
+        """Begin with no topics. What is no expression, which only a log may have, means none."""
         self.expression = expression
         self.topics: frozenset[str] = frozenset()
         # A set matches ten times faster than an expression: it says which, and not where.
-        self._matcher = re2.Set.FullMatchSet(_TO_MATCH)
-        self._matcher.Add(expression)
-        self._matcher.Compile()
+        self._matcher: re2.Set | None = re2.Set.FullMatchSet(_TO_MATCH)
+        try:
+            self._matcher.Add(expression)
+            self._matcher.Compile()
+        except re2.error:
+            self._matcher = None
 
     def change(self, *, new: Iterable[str], gone: frozenset[str]) -> bool:
         """Look at names that are new, and forget those that are gone; return if that matters."""
+        if self._matcher is None:
+            return False
         match = self._matcher.Match
         found = [name for name in new if match(name) and name not in INTERNAL_TOPICS]
         lost = self.topics & gone

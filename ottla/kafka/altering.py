@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ottla.cluster.services import ConfigsService, Resource, Result
+from ottla.cluster.admin_services import ConfigsService, Resource
+from ottla.cluster.services import Result
 from ottla.controller.requests import ConfigChange
 from ottla.kafka.config_entries import change_of, check_alterable
 from ottla.model.errors import InvalidRequestError, OttlaError

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ottla.cluster.services import Resource, ResourceType
+from ottla.cluster.admin_services import Resource, ResourceType
 from ottla.config.topic_settings import SettingType
 from ottla.controller.requests import ConfigChange, ConfigOperation
 from ottla.model.errors import InvalidConfigError, InvalidRequestError

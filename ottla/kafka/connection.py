@@ -209,14 +209,14 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
     def began(self) -> None:
         """See :class:`~ottla.kafka.pipeline.Outlet`."""
-        if self._paused & _Pause.AHEAD and not self._pipeline.is_full:
+        if self._paused and self._paused & _Pause.AHEAD and not self._pipeline.is_full:
             self._resume(_Pause.AHEAD)
 
     def answered(self, size: int) -> None:
         """See :class:`~ottla.kafka.pipeline.Outlet`."""
         self._was_heard = True
         self._claim.give_back(size)
-        if self._paused & _Pause.STOPPING:
+        if self._paused and self._paused & _Pause.STOPPING:
             asyncio.get_running_loop().call_soon(self._close_when_done)
 
     def ended(self, error: BaseException, request: Request) -> None:

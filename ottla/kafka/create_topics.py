@@ -9,14 +9,8 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from ottla.cluster.services import (
-    ConfigsService,
-    Result,
-    Services,
-    TopicCreated,
-    TopicsService,
-    TopicToCreate,
-)
+from ottla.cluster.admin_services import ConfigsService
+from ottla.cluster.services import Result, Services, TopicCreated, TopicsService, TopicToCreate
 from ottla.controller.requests import Assignment
 from ottla.kafka.config_entries import without_value
 from ottla.kafka.handling import RequestContext

@@ -9,13 +9,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ottla.cluster.services import (
-    ConfigEntry,
-    Resource,
-    ResourceType,
-    Result,
-    Services,
-)
+from ottla.cluster.admin_services import ConfigEntry, Resource, ResourceType
+from ottla.cluster.services import Result, Services
 from ottla.kafka.config_entries import (
     BROKER_LOGGER,
     TYPE_CODES,

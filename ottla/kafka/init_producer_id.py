@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ottla.cluster.services import ProducerIdsService
 from ottla.kafka.handling import RequestContext
-from ottla.model.errors import InvalidRequestError, OttlaError
+from ottla.model.errors import CoordinatorLoadInProgressError, InvalidRequestError, OttlaError
 from ottla.model.ids import NO_PRODUCER_ID, ProducerEpoch, ProducerId
 from ottla.record.batch import NO_PRODUCER_EPOCH
 from ottla.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
@@ -27,9 +27,17 @@ class InitProducerIdHandler:
             )
         except OttlaError as error:
             return InitProducerIdResponse(
-                error_code=error.code, producer_id=NO_PRODUCER_ID, producer_epoch=NO_PRODUCER_EPOCH
+                error_code=_code(error),
+                producer_id=NO_PRODUCER_ID,
+                producer_epoch=NO_PRODUCER_EPOCH,
             )
         return InitProducerIdResponse(producer_id=producer_id, producer_epoch=epoch)
+
+
+def _code(error: OttlaError) -> int:
+    # What Kafka says while it waits for a block of ids; not every client knows another error here
+    # after which it should try again.
+    return CoordinatorLoadInProgressError.code if error.retriable else error.code
 
 
 def _current(request: InitProducerIdRequest) -> tuple[ProducerId, ProducerEpoch] | None:

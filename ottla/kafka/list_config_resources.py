@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ottla.cluster.services import ClusterService, ResourceType
+from ottla.cluster.admin_services import ResourceType
+from ottla.cluster.services import ClusterService
 from ottla.kafka.config_entries import BROKER_LOGGER, CLIENT_METRICS, GROUP
 from ottla.kafka.handling import RequestContext
 from ottla.model.errors import UnsupportedVersionError

@@ -33,16 +33,18 @@ from ottla.wire.messages.list_offsets import (
     ListOffsetsTopicResponse,
 )
 
-_NOTHING: Final = OffsetFound(NO_OFFSET, NO_TIMESTAMP_MS, LeaderEpoch(-1))
-_POSITIONS: Final[dict[int, tuple[int, SpecialPosition | OffsetFound]]] = {
+_POSITIONS: Final = {
     -1: (1, SpecialPosition.LATEST),
     -2: (1, SpecialPosition.EARLIEST),
     -3: (7, SpecialPosition.MAX_TIMESTAMP),
     -4: (8, SpecialPosition.EARLIEST),  # on the broker's own disk
-    -5: (9, _NOTHING),  # the latest in slower storage
-    -6: (11, _NOTHING),  # the earliest that is still to go there
+    -5: (9, SpecialPosition.EARLIEST),  # the latest in slower storage
+    -6: (11, SpecialPosition.EARLIEST),  # the earliest that is still to go there
 }
 """What each negative timestamp means, and since which version."""
+_NOWHERE: Final = (-5, -6)
+"""There is no such position in any partition; it must be one that is led here all the same."""
+_NOTHING: Final = OffsetFound(NO_OFFSET, NO_TIMESTAMP_MS, LeaderEpoch(-1))
 
 _OFFSET_NOT_AVAILABLE_FROM: Final = 5
 _READ_COMMITTED: Final = 1
@@ -67,7 +69,7 @@ class ListOffsetsHandler:
         read_committed = request.isolation_level == _READ_COMMITTED
         topics: list[ListOffsetsTopicResponse] = []
         queries: list[OffsetToFind] = []
-        expected: list[ListOffsetsPartitionResponse] = []
+        expected: list[tuple[ListOffsetsPartitionResponse, int]] = []
         for topic in request.topics:
             topics.append(ListOffsetsTopicResponse(name=topic.name))
             for asked in topic.partitions:
@@ -79,32 +81,30 @@ class ListOffsetsHandler:
                     _fill(response, _named_twice(partition), version)
                 elif isinstance(query, OffsetToFind):
                     queries.append(query)
-                    expected.append(response)
+                    expected.append((response, asked.timestamp))
                 else:
                     _fill(response, query, version)
         try:
             results = await self._offsets.list_offsets(queries)
         except OttlaError as error:
             results = [error] * len(queries)
-        for response, result in zip(expected, results, strict=True):
-            _fill(response, result, version)
+        for (response, timestamp), result in zip(expected, results, strict=True):
+            found = timestamp in _NOWHERE and isinstance(result, OffsetFound)
+            _fill(response, _NOTHING if found else result, version)
         return ListOffsetsResponse(topics=topics)
 
 
 def _query(
     partition: TopicPartition, asked: ListOffsetsPartition, version: int, *, read_committed: bool
-) -> OffsetToFind | Result[OffsetFound]:
-    """Say it in the service's words, or give the answer where that needs no service."""
+) -> OffsetToFind | OttlaError:
+    """Say it in the service's words, or why that is not possible."""
     position: SpecialPosition | int = asked.timestamp
     if asked.timestamp < 0:
-        since, meaning = _POSITIONS.get(asked.timestamp, (version + 1, _NOTHING))
+        since, position = _POSITIONS.get(asked.timestamp, (version + 1, SpecialPosition.EARLIEST))
         if version < since:
             return UnsupportedVersionError(
                 f"{partition}: version {version} of ListOffsets has no timestamp {asked.timestamp}"
             )
-        if isinstance(meaning, OffsetFound):
-            return meaning
-        position = meaning
     epoch = asked.current_leader_epoch
     return OffsetToFind(
         partition, position, None if epoch < 0 else LeaderEpoch(epoch), read_committed

@@ -7,7 +7,7 @@ topics named by their ids (10).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -100,7 +100,7 @@ class OffsetFetchHandler:
                         for one in of_topic
                     ],
                 )
-                for name, of_topic in groupby(offsets, lambda one: one.topic_partition.topic)
+                for name, of_topic in _by_topic(offsets)
             ]
         )
 
@@ -116,7 +116,7 @@ class OffsetFetchHandler:
             group_id=asked.group_id,
             topics=[
                 OffsetFetchResponseTopics(name=name, partitions=list(map(_answered, of_topic)))
-                for name, of_topic in groupby(offsets, lambda one: one.topic_partition.topic)
+                for name, of_topic in _by_topic(offsets)
             ],
         )
 
@@ -140,7 +140,7 @@ class OffsetFetchHandler:
             OffsetFetchResponseTopics(
                 topic_id=image.topics[name].topic_id, partitions=list(map(_answered, of_topic))
             )
-            for name, of_topic in groupby(offsets, lambda one: one.topic_partition.topic)
+            for name, of_topic in _by_topic(offsets)
             if name in image.topics
         ]
         return OffsetFetchResponseGroup(group_id=asked.group_id, topics=[*found, *unknown])
@@ -168,6 +168,17 @@ def _partitions(
     if topics is None:
         return None
     return [TopicPartition(one.name, number) for one in topics for number in one.partition_indexes]
+
+
+def _by_topic(
+    offsets: Iterable[CommittedOffset],
+) -> Iterator[tuple[str, Iterator[CommittedOffset]]]:
+    """Return the offsets of each topic; a stable sort leaves partitions in the order asked."""
+
+    def topic(one: CommittedOffset) -> str:
+        return one.topic_partition.topic
+
+    return groupby(sorted(offsets, key=topic), topic)
 
 
 def _answered(one: CommittedOffset) -> OffsetFetchResponsePartitions:

@@ -43,6 +43,7 @@ from ottla.record.batch import BASE_BYTES, CODEC_MASK, HEADER_BYTES, MAGIC
 from ottla.record.compression import Codec
 from ottla.runtime.files import Buffer
 from ottla.wire.messages.produce import (
+    BatchIndexAndErrorMessage,
     LeaderIdAndEpoch,
     NodeEndpoint,
     PartitionProduceResponse,
@@ -169,6 +170,12 @@ class _Answer:
         version = self.context.api_version
         response.error_code = _code(error, version)
         response.error_message = str(error)
+        if isinstance(error, InvalidRecordError) and error.record_index is not None:
+            response.record_errors.append(
+                BatchIndexAndErrorMessage(
+                    batch_index=error.record_index, batch_index_error_message=str(error)
+                )
+            )
         if version >= _LEADERS_FROM and response.error_code in CODES:
             leader = self._leaders.of(partition)
             if leader is not None:

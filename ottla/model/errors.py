@@ -319,6 +319,11 @@ class InvalidRecordError(RefusedError):
 
     code, name = 87, "INVALID_RECORD"
 
+    def __init__(self, message: str, *, record_index: int | None = None) -> None:
+        """Blame one record of a batch, counted from 0, or the batch as a whole."""
+        super().__init__(message)
+        self.record_index = record_index
+
 
 class ResourceNotFoundError(RefusedError):
     """The resource that a configuration request names does not exist."""

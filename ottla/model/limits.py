@@ -25,6 +25,9 @@ FETCH_TURN_BYTES: Final = 4 * MIB
 """Read from the page cache for one response before others get their turn of the event loop: a
 millisecond or two."""
 
+FETCH_TURN_PARTITIONS: Final = 250
+"""The same for partitions that are looked at, whether they have something or not."""
+
 KAFKA_FETCH_BYTES_MAX: Final = 512 * MIB
 """Records in all answers of Kafka's protocol that are on their way to readers. A connection has one
 answer at a time, which holds at most its share, so that a thousand slow readers cost no more
@@ -515,4 +518,5 @@ COMMITTED_OFFSET_TEXT_PER_SHARD_MAX: Final = 64 * MIB
 4 KiB each would be gigabytes."""
 
 EXPIRED_OFFSETS_PER_TICK_MAX: Final = 10_000
-"""Offsets looked at for their age in one go: some milliseconds of the event loop."""
+"""Offsets looked at for their age in one go, unless one group has more: some milliseconds of the
+event loop."""

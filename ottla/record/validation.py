@@ -115,7 +115,8 @@ def check_client_records(
         if key_required and record.key is None:
             raise InvalidRecordError(
                 f"record {index} of the batch has no key, but the topic is compacted by key; "
-                f"give every record one"
+                f"give every record one",
+                record_index=index,
             )
         if ranged:
             _check_timestamp(f"record {index}'s", record.timestamp_ms, rules, now_ms)

@@ -12,25 +12,47 @@ the broker again.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import random
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Any, Protocol, Self
 
-_PORTS: Final = range(14_000, 32_000)
+from ottla.testing.ports import HeldPort
+
+
+class Child(Protocol):
+    """What is used here of ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+    @property
+    def returncode(self) -> int | Any: ...  # noqa: ANN401 -- typeshed says so of Popen
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def communicate(self, *, timeout: float | None = None) -> object: ...
+    def send_signal(self, sig: int) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """Starts the command ``ottla`` in a process of its own."""
+
+    def __call__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes]
+    ) -> Child:
+        """Start it; standard output is a pipe, and standard input has nothing."""
 
 
 class BrokerDidNotStartError(Exception):
@@ -43,11 +65,9 @@ def free_port() -> int:
     It is none of those that systems give to outgoing connections, so nobody has it by chance when
     a broker that was killed wants it back.
     """
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError(errno.EADDRINUSE, f"every port of {_PORTS} is taken")
+    held = HeldPort()
+    held.release()
+    return held.port
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +87,8 @@ class BrokerProcess:
     environment: dict[str, str] = field(default_factory=dict)
     start_timeout_s: float = 20.0
     """Generous: a busy machine is not a broken broker."""
-    _process: subprocess.Popen[bytes] | None = None
+    launcher: Launcher = field(default_factory=lambda: spawn)
+    _process: Child | None = None
     _ready: dict[str, object] = field(default_factory=dict)
     _stderr: IO[bytes] | None = None
     """From the first start to the end of the ``with`` block."""
@@ -100,8 +121,10 @@ class BrokerProcess:
     def stderr(self) -> str:
         """Everything written to standard error, over all starts."""
         assert self._stderr is not None, "not started, or left for good"
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace").strip()
+        descriptor = self._stderr.fileno()
+        # The broker writes where the descriptor stands, so that is left alone.
+        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return content.decode(errors="replace").strip()
 
     def start(self) -> Self:
         """Start the process and wait for its ready line; :exc:`BrokerDidNotStartError`."""
@@ -115,21 +138,15 @@ class BrokerProcess:
         where = ["--ephemeral"] if self.data_directory is None else ["--data", self.data_directory]
         listener = f"{self.kafka_name}://{self.kafka_address}" if self.kafka_name else ""
         command = [
-            sys.executable, "-m", "ottla", *self.subcommand, "--json",
+            *self.subcommand, "--json",
             "--set", f"grpc.listen=127.0.0.1:{self.grpc_port}",
             "--set", f"http.listen=127.0.0.1:{self.http_port}",
             "--set", f"listeners={listener}",
-            *where, *self.arguments,
+            *map(str, where), *self.arguments,
         ]  # fmt: skip
         if self._stderr is None:
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 -- kept over several starts
-        self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,  # a file: a pipe that nobody reads would fill up and block
-            env={**os.environ, **self.environment},
-        )
+        self._process = self.launcher(command, {**os.environ, **self.environment}, self._stderr)
 
     def wait_ready(self) -> None:
         """Wait for the ready line of a launched process; :exc:`BrokerDidNotStartError`."""
@@ -143,6 +160,11 @@ class BrokerProcess:
     def is_running(self) -> bool:
         """Whether it was launched, and not stopped or killed here since."""
         return self._process is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process ended, by itself or not."""
+        return self._process is None or self._process.poll() is not None
 
     def stop(self, *, timeout_s: float = 20.0) -> int:
         """Ask the broker to stop (``SIGTERM``) and return its exit status."""
@@ -195,11 +217,11 @@ class BrokerProcess:
             self._stderr.close()
             self._stderr = None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Child:
         assert self._process is not None, "not running"
         return self._process
 
-    def _reap(self, process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    def _reap(self, process: Child, timeout_s: float) -> int:
         try:
             process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -208,7 +230,8 @@ class BrokerProcess:
             raise
         finally:
             self._process = None
-        return process.returncode
+        status: int = process.returncode
+        return status
 
     def _wait_ready(self, deadline_s: float) -> dict[str, object]:
         process = self._running()
@@ -230,3 +253,14 @@ class BrokerProcess:
                 received += chunk
         ready: dict[str, object] = json.loads(received.splitlines()[0])
         return ready
+
+
+def spawn(arguments: Sequence[str], environment: Mapping[str, str], stderr: IO[bytes]) -> Child:
+    """Start the command ``ottla``; see :class:`Launcher`."""
+    return subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
+        [sys.executable, "-m", "ottla", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,  # a file: a pipe that nobody reads would fill up and block
+        env=environment,
+    )

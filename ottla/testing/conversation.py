@@ -15,7 +15,6 @@ may say what it thinks of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from struct import Struct
 from struct import error as StructError  # noqa: N812 -- it is an exception

@@ -66,9 +66,11 @@ class Faults:
         self._orders: dict[int, Order] = {}
 
     def order(self, api_key: int, order: Order) -> None:
-        """Have something done to the next requests of a kind."""
-        assert order.times is None or order.times > 0, order
-        self._orders[api_key] = order
+        """Have something done to the next requests of a kind; no times: nothing any more."""
+        if order.times == 0:
+            self._orders.pop(api_key, None)
+        else:
+            self._orders[api_key] = order
 
     def order_for(self, api_key: int) -> Order | None:
         """Return what is to be done to a request, without counting it as done."""

@@ -18,7 +18,7 @@ names everything again: see :func:`names_what_it_asks`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ottla.wire.api_keys import ApiKey
@@ -89,7 +89,7 @@ def names_what_it_asks(request: Message, error_code: int) -> bool:
 
 def failed_response(
     version: int, request: Message, error_code: int, brokers: Sequence[BrokerAddress] = ()
-) -> Message:
+) -> Any:  # noqa: ANN401 -- any message
     """Return the response in which everything that ``request`` asked failed.
 
     Args:
@@ -154,7 +154,7 @@ def _failure(kind: type[Message], asked: object, error_code: int, *, stops: bool
 
 
 def _name(failure: Any, asked: object) -> None:  # noqa: ANN401 -- any message
-    slots = type(failure).__slots__
+    slots: tuple[str, ...] = type(failure).__slots__
     for names in _IDENTITIES:
         mine = next((name for name in slots if name in names), None)
         if mine is None:
@@ -162,7 +162,7 @@ def _name(failure: Any, asked: object) -> None:  # noqa: ANN401 -- any message
         if not isinstance(asked, Message):
             setattr(failure, mine, asked)
             return
-        theirs = next((name for name in type(asked).__slots__ if name in names), None)
+        theirs = next((field.name for field in asked.FIELDS if field.name in names), None)
         if theirs is not None:
             setattr(failure, mine, getattr(asked, theirs))
 
@@ -214,7 +214,7 @@ def _users(kind: type[Message], request: Any, error_code: int) -> list[Message]:
     return failures
 
 
-_MADE_BY_HAND: Final = {
+_MADE_BY_HAND: Final[dict[int, Callable[[type[Message], Any, int], list[Message]]]] = {
     ApiKey.DESCRIBE_LOG_DIRS: _log_dirs,
     ApiKey.ALTER_REPLICA_LOG_DIRS: _moved_replicas,
     ApiKey.ALTER_USER_SCRAM_CREDENTIALS: _users,

@@ -6,12 +6,12 @@ Each connection of a client has its counterpart at the broker. What passes betwe
     client ==> _Way: cut, delay ==> Conversation ==> broker
     client <== Conversation <== _Way: cut <== broker
 
-A *cut* reads no more. Bytes stay where they are, in the buffers of the sender's and of this
-system, and pass when the cut has healed, as TCP repeats what a network has lost. Nobody is told, not
-even of the end of a connection; new connections are accepted, by the kernel as always, and hear
-nothing. A *delay* is how long each piece of a request is on its way; pieces that are on their way
-together do not wait for each other. Whoever sends faster than the other side receives, or than the
-delay lets pass, is not read meanwhile, so that memory is bounded.
+A *cut* reads no more. Bytes stay where they are, in the buffers of this system, and pass when the
+cut has healed, as TCP repeats what a network has lost. Nobody is told, not even of the end of a
+connection; new connections are accepted, by the kernel as always, and hear nothing. A *delay*
+is how long each piece of a request is on its way; pieces that are on their way together do not wait
+for each other. Whoever sends faster than the other side receives, or than the delay lets pass, is
+not read meanwhile, so that memory is bounded.
 
 While the broker does not listen, neither does the proxy, so that clients are refused as they would
 be without it; the port stays taken nevertheless.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ottla.cluster.group_log import GroupLogContext
+from ottla.cluster.group_machine import ShardMachine
 from ottla.cluster.group_shard import HostedShard, ShardContext
 from ottla.cluster.group_shards import GroupShards
 from ottla.cluster.group_waiting import WaitingRequests
@@ -44,8 +45,6 @@ class SmallMachine:
 
     now_ms: int = 0
     offsets: dict[bytes, bytes] = field(default_factory=dict)
-    committed: list[OffsetToCommit] = field(default_factory=list)
-    """All that it was asked to commit."""
     joining: dict[str, list[Token]] = field(default_factory=dict)
     images: list[ClusterImage] = field(default_factory=list)
     expires_at_ms: int | None = None
@@ -70,7 +69,6 @@ class SmallMachine:
         self._hear(type(request).__name__, now_ms)
         match request:
             case CommitOffsets():
-                self.committed += request.offsets
                 records = [
                     GroupRecord(_key(request.group_id, one.topic_partition), b"%d" % one.offset)
                     for one in request.offsets
@@ -196,7 +194,14 @@ class TopicsOfWorld:
 class GroupWorld(World):
     """One broker with groups; the topic of their logs is made by the test, or by the service."""
 
-    def __init__(self, *, log_records_min: int = 100_000, requests_max: int = 1_000) -> None:
+    def __init__(
+        self,
+        *,
+        log_records_min: int = 100_000,
+        requests_max: int = 1_000,
+        new_machine: Callable[[], ShardMachine] | None = None,
+    ) -> None:
+        """Use small machines if no others are given."""
         super().__init__()
         self.machines: list[SmallMachine] = []
         self.topics = TopicsOfWorld(self)
@@ -212,7 +217,7 @@ class GroupWorld(World):
                 remove_later=self.maintenance.remove_later,
             ),
             shard_context=ShardContext(
-                new_machine=self._new_machine,
+                new_machine=new_machine or self._new_machine,
                 waiting=self.waiting,
                 clock=self.clock,
                 image=lambda: self.metadata.image,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from ottla.cluster.admin_services import QuorumNode
 from ottla.cluster.cluster_administration import (
     PLANNED_AT_ONCE_MAX,
     BrokerAdministrationService,
@@ -16,15 +17,18 @@ from ottla.cluster.cluster_administration import (
     QuorumState,
 )
 from ottla.cluster.metadata_cache import MetadataCache
-from ottla.cluster.services import QuorumNode
 from ottla.controller.raft.consensus import Role, RoleChanged
 from ottla.controller.requests import (
+    AlterClientQuotas,
     ElectLeaders,
     PartitionResult,
+    QuotaChanges,
+    QuotaResult,
     ReadmitVoter,
     Reassign,
     Reassignment,
     SetDraining,
+    SetFeatureLevel,
     UnregisterBroker,
 )
 from ottla.model.errors import (
@@ -33,7 +37,7 @@ from ottla.model.errors import (
     InvalidRequestError,
 )
 from ottla.model.ids import NO_BROKER, BrokerId, MetadataOffset, TopicId, TopicPartition
-from ottla.model.image import ClusterImage, TopicImage
+from ottla.model.image import ClusterImage, QuotaEntity, TopicImage
 from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
 from tests.cluster.world import broker, partition
 
@@ -66,7 +70,14 @@ class Controller:
     ) -> tuple[PartitionResult, ...]: ...
     @overload
     async def submit(
-        self, request: SetDraining | UnregisterBroker | ReadmitVoter, *, timeout_ms: int
+        self, request: AlterClientQuotas, *, timeout_ms: int
+    ) -> tuple[QuotaResult, ...]: ...
+    @overload
+    async def submit(
+        self,
+        request: SetDraining | UnregisterBroker | ReadmitVoter | SetFeatureLevel,
+        *,
+        timeout_ms: int,
     ) -> None: ...
     async def submit(self, request: object, *, timeout_ms: int) -> object:
         assert timeout_ms > 0
@@ -75,6 +86,8 @@ class Controller:
             return tuple(
                 PartitionResult(topic_partition=each.topic_partition) for each in request.partitions
             )
+        if isinstance(request, AlterClientQuotas):
+            return tuple(QuotaResult(entity=each.entity) for each in request.entities)
         if isinstance(request, ElectLeaders):
             return tuple(
                 PartitionResult(topic_partition=each, error=ElectionNotNeededError("led already"))
@@ -224,6 +237,20 @@ async def test_too_many_partitions_are_refused(
     assert not controller.requests
 
 
+async def test_quotas_and_features_are_one_request_each() -> None:
+    controller = Controller()
+    service = service_of(controller, cluster_of(1))
+    wanted = QuotaChanges(entity=QuotaEntity("ann"), changes={"producer_byte_rate": 1.0})
+
+    assert await service.alter_client_quotas([wanted], validate_only=True) == [None]
+    await service.set_feature_level("metadata.version", 1, validate_only=False)
+
+    assert controller.requests == [
+        AlterClientQuotas(entities=(wanted,), validate_only=True),
+        SetFeatureLevel(name="metadata.version", level=1),
+    ]
+
+
 def test_quorum_is_described_with_links_and_refused_voters() -> None:
     state = quorum_state(Links(frozenset({TWO}), {THREE: Offered(b"new")}))
     assert state.describe().leader_id == NO_BROKER
@@ -233,7 +260,7 @@ def test_quorum_is_described_with_links_and_refused_voters() -> None:
     described = state.describe()
     assert (described.leader_id, described.term, described.applied_index) == (TWO, 7, 42)
     assert described.nodes == [
-        QuorumNode(broker_id=ONE, connected=True),
+        QuorumNode(broker_id=ONE, connected=True, log_end_offset=43),
         QuorumNode(broker_id=TWO, connected=True),
         QuorumNode(broker_id=THREE, connected=False, offered_directory_id=b"new"),
     ]

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from ottla.cluster.admin_services import ConfigEntry, ConfigSource, Resource, ResourceType
 from ottla.cluster.configs import BrokerConfigsService
-from ottla.cluster.services import ConfigEntry, ConfigSource, Resource, ResourceType
 from ottla.config.broker_config import broker_config
 from ottla.config.settings import SETTINGS
 from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS

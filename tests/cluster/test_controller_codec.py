@@ -181,9 +181,7 @@ REQUESTS: dict[type, st.SearchStrategy[object]] = {
     ElectLeaders: st.builds(ElectLeaders, partitions=st.none() | several(PARTITIONS), unclean=FLAG),
     EstablishCluster: st.builds(EstablishCluster, cluster_id=TEXT),
     ReadmitVoter: st.builds(ReadmitVoter, broker_id=INT32, directory_id=st.binary(max_size=20)),
-    SetFeatureLevel: st.builds(
-        SetFeatureLevel, name=TEXT, level=INT32, validate_only=FLAG
-    ),
+    SetFeatureLevel: st.builds(SetFeatureLevel, name=TEXT, level=INT32, validate_only=FLAG),
     AlterClientQuotas: st.builds(
         AlterClientQuotas,
         entities=several(

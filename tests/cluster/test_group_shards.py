@@ -367,9 +367,3 @@ async def test_an_offset_of_a_partition_that_does_not_exist_is_not_committed(
         UnknownTopicOrPartitionError,
         None,
     ]
-
-
-async def test_an_offset_goes_with_the_id_of_its_topic(groups: GroupWorld) -> None:
-    await groups.commit(1)
-    (seen,) = groups.machine.committed
-    assert seen.topic_id == groups.image.topics["web"].topic_id

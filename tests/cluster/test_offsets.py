@@ -344,6 +344,22 @@ async def test_nothing_can_be_deleted_from_an_empty_partition(filled: World) -> 
     assert await delete(filled, HIGH_WATERMARK, of=EMPTY) == 0
 
 
+async def test_statement_28_records_of_a_compacted_topic_are_not_deleted(world: World) -> None:
+    await world.create_topic("table", cleanup_policy="compact")
+
+    answer = await delete(world, HIGH_WATERMARK, of=TopicPartition("table", 0))
+
+    assert code(answer) == "POLICY_VIOLATION"
+
+
+async def test_records_of_a_topic_that_is_compacted_and_deletes_can_be_deleted(
+    world: World,
+) -> None:
+    await world.create_topic("table", cleanup_policy="compact,delete")
+
+    assert await delete(world, HIGH_WATERMARK, of=TopicPartition("table", 0)) == 0
+
+
 async def test_failed_directory_deletes_nothing(filled: World) -> None:
     filled.directory.fail(StorageError("the disk failed"))
 

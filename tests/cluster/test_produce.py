@@ -12,8 +12,8 @@ from ottla.model.errors import (
     InvalidRecordError,
     InvalidRequestError,
     InvalidRequiredAcksError,
-    InvalidTopicError,
     InvalidTimestampError,
+    InvalidTopicError,
     MessageTooLargeError,
     NotEnoughReplicasError,
     NotLeaderOrFollowerError,
@@ -371,6 +371,20 @@ async def test_topics_that_store_what_they_get_need_no_preparation(world: World)
     parts = [PartitionToAppend(TopicPartition(name, 0), batch()) for name in ("web", "unknown")]
 
     assert not world.produce.needs_preparation(parts)
+
+
+async def test_batch_for_a_compacted_topic_is_looked_at_even_if_nobody_prepared_it(
+    world: World,
+) -> None:
+    await world.create_topic("table", cleanup_policy="compact")
+
+    assert error_of(await world.append(batch(b"no key"), name="table")) is InvalidRecordError
+
+
+async def test_compacted_topic_deletes_nothing_by_age(world: World) -> None:
+    await world.create_topic("table", cleanup_policy="compact", retention_ms="1")
+
+    assert world.partition("table").settings.log.retention_ms == -1
 
 
 async def test_recompressing_does_not_hide_a_wrong_checksum(world: World) -> None:

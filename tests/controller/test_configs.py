@@ -52,6 +52,27 @@ def test_delete_goes_back_to_the_default() -> None:
     assert metadata.topic("web").configs == {}
 
 
+@pytest.mark.parametrize("key", ["segment.ms", "message.format.version", "confluent.placement"])
+def test_deletion_of_what_is_not_set_is_done_already(key: str) -> None:
+    metadata = with_topic({"retention.ms": "1"})
+
+    result = metadata.alter("web", change(key, operation=DELETE))
+
+    assert codes([result]) == ["NONE"]
+    assert metadata.topic("web").configs == {"retention.ms": "1"}
+
+
+@pytest.mark.parametrize("name", ["", "1"])
+def test_throttles_of_a_reassignment_can_be_taken_away_from_brokers(name: str) -> None:
+    metadata = Metadata(brokers=1)
+    keys = ("leader.replication.throttled.rate", "replica.alter.log.dirs.io.max.bytes.per.second")
+    changes = tuple(change(key, operation=DELETE) for key in keys)
+
+    results = metadata.ask(AlterBrokerConfigs(brokers=(ConfigChanges(name=name, changes=changes),)))
+
+    assert codes(results) == ["NONE"]
+
+
 def test_replacement_takes_away_what_it_does_not_name() -> None:
     metadata = with_topic({"retention.ms": "1", "segment.ms": "2", "flush.ms": "3"})
     changes = (change("segment.ms", "2"), change("flush.ms", "4"))
@@ -128,7 +149,6 @@ def test_list_that_the_topic_does_not_set_starts_from_the_brokers() -> None:
     [
         (change("retention.ms", "soon"), "INVALID_CONFIG"),
         (change("retention", "1"), "INVALID_CONFIG"),
-        (change("retention", operation=DELETE), "INVALID_CONFIG"),
         (change("retention.ms", "1", APPEND), "INVALID_CONFIG"),
         (change("cleanup.policy", "compact", APPEND), "INVALID_CONFIG"),
         (change("segment.ms", "9"), "INVALID_REQUEST"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import count
 from uuid import UUID
 
@@ -44,8 +45,8 @@ class ConsumerWorld:
         self.image = ClusterImage(cluster_id="c")
         self._topic_numbers = count(1)
         self._member_numbers = count(1)
-        self.topics(**topics)
         self.group = self._empty_group()
+        self.topics(**topics)
 
     # --- Topics ---------------------------------------------------------------------------
 
@@ -63,13 +64,13 @@ class ConsumerWorld:
                     partitions=(PARTITION,) * partitions,
                     configs={},
                 )
-        self.image = ClusterImage(
-            cluster_id="c",
-            topics=topics,
-            topic_names={one.topic_id: one.name for one in topics.values()},
-        )
-        if hasattr(self, "group"):
-            self.group.image_changed(self.image, self.now_ms)
+        self._change_topics(topics)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Let a topic have a name that :meth:`topics` cannot give."""
+        topics = dict(self.image.topics)
+        topics[new_name] = replace(topics.pop(name), name=new_name)
+        self._change_topics(topics)
 
     def topic_id(self, name: str) -> TopicId:
         """Return the id of a topic."""
@@ -82,6 +83,14 @@ class ConsumerWorld:
             for topic_id, numbers in (partitions or {}).items()
             for partition in numbers
         }
+
+    def _change_topics(self, topics: dict[str, TopicImage]) -> None:
+        self.image = ClusterImage(
+            cluster_id="c",
+            topics=topics,
+            topic_names={one.topic_id: one.name for one in topics.values()},
+        )
+        self.group.image_changed(self.image, self.now_ms)
 
     # --- The group ------------------------------------------------------------------------
 

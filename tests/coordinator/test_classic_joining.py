@@ -428,7 +428,7 @@ def test_rebalance_timeout_of_clients_that_have_none_is_their_session_timeout() 
     shell = Shell()
     old = Member(shell, rebalance_timeout_ms=-1, session_timeout_ms=20_000)
     stable(old)
-    token = Member(shell).ask_to_join()
+    token = Member(shell, rebalance_timeout_ms=-1).ask_to_join()
     shell.wait(10_000)
     assert failure(old.heartbeat) == 27
     shell.wait(9_999)

@@ -197,6 +197,32 @@ def test_chain_of_groups_that_start_at_once_each_gets_its_assignments() -> None:
     assert {shell.answer(token).assignment for token in synced} == {b"yours"}
 
 
+def test_cooperative_rebalance_gives_back_first_and_hands_over_then() -> None:
+    shell = Shell()
+    old, new = Member(shell), Member(shell)
+    old.protocols = new.protocols = {"cooperative-sticky": b"owns nothing"}
+    joined(shell, old)
+    old.ask_to_sync({old.member_id: b"t-0 t-1"})
+    # The new member is given nothing until the old one has given something back.
+    joining = new.ask_to_join()
+    old.protocols = {"cooperative-sticky": b"owns t-0 t-1"}
+    old.has_joined(old.ask_to_join())
+    new.has_joined(joining)
+    own = old.ask_to_sync({old.member_id: b"t-0"})
+    assert shell.answer(own).assignment == b"t-0"
+    assert shell.answer(new.ask_to_sync()).assignment == b""
+    # It has, and says so by joining again.
+    old.protocols = {"cooperative-sticky": b"owns t-0"}
+    joining = old.ask_to_join()
+    assert failure(new.heartbeat) == 27
+    new.has_joined(new.ask_to_join())
+    members = old.has_joined(joining).members
+
+    assert {member.metadata for member in members} == {b"owns t-0", b"owns nothing"}
+    old.ask_to_sync({old.member_id: b"t-0", new.member_id: b"t-1"})
+    assert shell.answer(new.ask_to_sync()).assignment == b"t-1"
+
+
 def test_protocols_may_change_over_one_by_one() -> None:
     shell = Shell()
     members = [Member(shell), Member(shell)]

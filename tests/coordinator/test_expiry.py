@@ -7,7 +7,7 @@ import dataclasses
 from ottla.coordinator.requests import DescribeClassicGroup
 from ottla.coordinator.settings import GroupSettings
 from ottla.model.ids import TopicPartition
-from tests.coordinator.shell import DAY_MS, Member, Shell, commit_of, failure, stable, subscription
+from tests.coordinator.shell import DAY_MS, Member, Shell, failure, stable, subscription
 
 T0, U0 = TopicPartition("t", 0), TopicPartition("u", 0)
 WEEK_MS = 7 * DAY_MS
@@ -38,6 +38,17 @@ def test_offsets_without_a_group_expire_a_week_after_their_commit() -> None:
     assert not exists(shell)
     shell.reload()
     assert shell.committed("g") == {}
+
+
+def test_age_of_offsets_without_a_group_survives_a_change_of_coordinator() -> None:
+    shell = Shell()
+    shell.commit("g", "t", 1)
+    shell.wait(WEEK_MS - CHECK_MS)
+    shell.reload()
+    shell.wait(2 * CHECK_MS)
+
+    assert shell.committed("g") == {}
+    assert not exists(shell)
 
 
 def test_offsets_of_a_group_expire_a_week_after_its_last_member_has_left() -> None:
@@ -133,18 +144,21 @@ def test_empty_group_that_somebody_is_about_to_join_stays() -> None:
 
 def test_many_offsets_are_looked_at_a_bounded_number_at_a_time() -> None:
     shell = Shell()
-    for number in range(5):
-        offsets = [("t", partition, 1) for partition in range(5_000)]
-        shell.answered(commit_of(f"g{number}", *offsets))
+    for number in range(3):
+        group_id = f"g{number}"
+        shell.commit(group_id, "t", 1)
+        (old,) = shell.shard._offsets._groups[group_id]["t"].values()
+        for partition in range(1, 6_000):
+            shell.shard._offsets.put(group_id, TopicPartition("t", partition), old)
     shell.now_ms += WEEK_MS
     before = len(shell.log)
 
     shell.perform(shell.shard.tick(shell.now_ms))
 
-    assert len(shell.log) - before == 10_000
+    assert len(shell.log) - before == 12_000
     assert shell.shard.deadline_ms() == shell.now_ms
     shell.wait()
-    assert len(shell.log) - before == 25_000
+    assert len(shell.log) - before == 18_000
 
 
 def test_retention_is_a_setting() -> None:

@@ -86,6 +86,13 @@ def test_stable_group_is_described_with_what_its_members_say_and_have() -> None:
     )
 
 
+def test_group_that_has_only_offsets_is_known_to_another_coordinator_too() -> None:
+    shell = groups()
+    shell.reload()
+
+    assert OFFSETS in listed(shell)
+
+
 def test_group_that_rebalances_is_described_without_a_protocol() -> None:
     description = groups().answered(DescribeClassicGroup(group_id="moving"))
 
@@ -133,6 +140,7 @@ def test_member_that_was_given_an_id_of_a_deleted_group_is_unknown() -> None:
     shell.answered(DeleteGroup(group_id="g"))
 
     assert failure(lambda: shell.answer(member.ask_to_join())) == 25
+    shell.wait(member.session_timeout_ms)
 
 
 def test_coordinator_takes_no_more_groups_than_it_can_hold() -> None:

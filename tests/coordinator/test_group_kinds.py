@@ -21,6 +21,7 @@ from ottla.coordinator.requests import (
     LeavingMember,
     ListGroups,
 )
+from ottla.coordinator.settings import GroupSettings
 from ottla.model.errors import (
     GroupIdNotFoundError,
     InconsistentGroupProtocolError,
@@ -29,7 +30,7 @@ from ottla.model.errors import (
     UnknownMemberIdError,
 )
 from ottla.model.ids import TopicId, TopicPartition
-from tests.coordinator.shell import DAY_MS, Member, Shell, failure, stable
+from tests.coordinator.shell import Member, Shell, failure, stable
 
 T0, U0 = TopicPartition("t", 0), TopicPartition("u", 0)
 
@@ -70,8 +71,8 @@ class Consumer:
         self.shell.commit("g", topic, offset, **{**identity, **fields})
 
 
-def consumer_group() -> tuple[Shell, Consumer]:
-    shell = Shell()
+def consumer_group(settings: GroupSettings | None = None) -> tuple[Shell, Consumer]:
+    shell = Shell(settings)
     shell.change_topics(t=1, u=2)
     consumer = Consumer(shell)
     consumer.heartbeat()
@@ -115,6 +116,10 @@ def test_empty_classic_group_becomes_a_consumer_group_and_keeps_its_offsets() ->
     shell.reload()
     assert {one for one, _, _ in kind(shell)} == {GroupType.CONSUMER}
     consumer.heartbeat()
+    consumer.leave()
+    shell.answered(DeleteGroup(group_id="g"))
+    shell.reload()
+    assert kind(shell) == set()
 
 
 def test_group_that_had_only_offsets_becomes_a_consumer_group() -> None:
@@ -234,16 +239,18 @@ def test_consumer_that_is_silent_is_out() -> None:
 
 
 def test_empty_consumer_group_expires_with_its_offsets() -> None:
-    shell, consumer = consumer_group()
+    settings = GroupSettings(
+        offsets_retention_ms=1_000_000, offsets_retention_check_interval_ms=100_000
+    )
+    shell, consumer = consumer_group(settings)
     consumer.commit("t", 7)
-    for _ in range(9 * DAY_MS // 40_000):
-        shell.now_ms += 40_000
+    for _ in range(50):
+        shell.wait(40_000)
         consumer.heartbeat()
-    shell.wait()
     consumer.leave()
-    shell.wait(6 * DAY_MS)
+    shell.wait(800_000)
     assert shell.committed("g") == {T0: 7}
-    shell.wait(DAY_MS + 600_000)
+    shell.wait(400_000)
 
     assert kind(shell) == set()
     shell.reload()

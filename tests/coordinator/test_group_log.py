@@ -167,6 +167,8 @@ def test_record_of_an_unknown_kind_is_passed_over() -> None:
 def test_record_that_is_broken_is_told() -> None:
     with pytest.raises(MalformedError):
         Shell().replayed([(b"\x00\x02\x00\x09g", b"\x00\x03", 0)])
+    with pytest.raises(MalformedError):
+        Shell().replayed([(b"\x00\x02\x00\x01g", b"\x00\x03\x00", 0)])
 
 
 def test_records_of_very_old_brokers_are_understood() -> None:
@@ -194,8 +196,10 @@ def test_records_of_very_old_brokers_are_understood() -> None:
 
     member.heartbeat()
     assert shell.answer(member.ask_to_sync()).assignment == b"a"
-    token = Member(shell).ask_to_join()
-    shell.wait(9_999)
+    token = Member(shell, rebalance_timeout_ms=1_000).ask_to_join()
+    shell.wait(5_000)
+    assert failure(member.heartbeat) == 27
+    shell.wait(4_999)
     assert shell.waits(token)
     shell.wait(1)
     assert not shell.waits(token)

@@ -64,8 +64,9 @@ def test_offset_comes_back_with_its_metadata_and_leader_epoch() -> None:
 def test_leader_epoch_that_is_none_comes_back_as_none(leader_epoch: int) -> None:
     shell = Shell()
     shell.commit("g", "t", 1, leader_epoch=leader_epoch)
-    shell.reload()
 
+    assert fetched(shell, T0)[0].leader_epoch == -1
+    shell.reload()
     assert fetched(shell, T0)[0].leader_epoch == -1
 
 
@@ -307,8 +308,11 @@ def test_offsets_of_a_topic_deleted_while_the_log_is_read_are_forgotten() -> Non
     shell.answered(commit_of("g", ("t", 0, 1), ("u", 0, 2)))
     shell.shard = shell.replayed(shell.log)
     shell.change_topics(u=2)
+    assert len(shell.log) == 2
     shell.perform(shell.shard.loaded(shell.now_ms))
 
+    assert shell.committed("g") == {U0: 2}
+    shell.reload()
     assert shell.committed("g") == {U0: 2}
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from ottla.coordinator.effects import Effects, Token
 from ottla.coordinator.requests import (
+    ConsumerHeartbeat,
+    ConsumerJoin,
     DeleteGroup,
     DeleteOffsets,
     Joined,
@@ -20,6 +22,8 @@ from ottla.model.ids import TopicPartition
 from tests.coordinator.shell import Member, Shell, commit_of, subscription
 
 GROUPS: Final = ("g", "h")
+MIXED_GROUP: Final = "k"
+"""Is of one kind or the other, by who comes first."""
 TOPICS: Final = ("t", "u", "v")
 PROTOCOLS: Final = ("range", "roundrobin", "sticky")
 
@@ -140,7 +144,8 @@ class Walk:
             )
         )
         self.shell.change_topics(**{name: n + 1 for n, name in enumerate(TOPICS)})
-        self.clients = [self._client(number) for number in range(8)]
+        self.clients = [self._client(number) for number in range(9)]
+        self.clients[-1].group_id = MIXED_GROUP
         self._actions: list[tuple[int, Callable[[], None]]] = [
             (400, self._go_on),
             (12, self._join),
@@ -151,6 +156,7 @@ class Walk:
             (3, self._change_mind),
             (30, self._commit),
             (3, self._commit_alone),
+            (10, self._consumer),
             (1, self._delete),
             (40, self._let_time_pass),
             (80, self.shell.commit_log),
@@ -238,12 +244,27 @@ class Walk:
             )
         )
 
+    def _consumer(self) -> None:
+        joins = self.random.random() < 0.5
+        self.shell.ask(
+            ConsumerHeartbeat(
+                group_id=MIXED_GROUP,
+                member_id=f"m{self.random.randrange(2)}",
+                member_epoch=ConsumerJoin.JOIN if joins else ConsumerJoin.LEAVE,
+                rebalance_timeout_ms=5_000,
+                subscribed_topic_names=[self.random.choice(TOPICS)],
+                owned={},
+                client_id="consumer",
+                client_host="/127.0.0.1",
+            )
+        )
+
     def _commit_alone(self) -> None:
-        group_id = self.random.choice((*GROUPS, "alone"))
+        group_id = self.random.choice((*GROUPS, MIXED_GROUP, "alone"))
         self.shell.ask(commit_of(group_id, (self.random.choice(TOPICS), 0, 7)))
 
     def _delete(self) -> None:
-        group_id = self.random.choice((*GROUPS, "alone"))
+        group_id = self.random.choice((*GROUPS, MIXED_GROUP, "alone"))
         self.shell.ask(DeleteGroup(group_id=group_id))
         topic_partition = TopicPartition(self.random.choice(TOPICS), 0)
         self.shell.ask(DeleteOffsets(group_id=group_id, partitions=[topic_partition]))

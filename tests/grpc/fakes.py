@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ottla.cluster.admin_services import ConfigEntry, PlannedMove, QuorumDescription, Resource
 from ottla.cluster.gate import Gate
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.server import GrpcServer
 from ottla.cluster.instruments import MetricsInstruments
 from ottla.cluster.services import (
     BrokerDescription,
-    ConfigEntry,
     EpochToFind,
     FetchFailed,
     MetadataChange,
@@ -24,9 +24,6 @@ from ottla.cluster.services import (
     PartitionsToCreate,
     PartitionToAppend,
     PartitionToFetch,
-    PlannedMove,
-    QuorumDescription,
-    Resource,
     Result,
     Services,
     TopicCreated,

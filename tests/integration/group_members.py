@@ -103,7 +103,7 @@ class KafkaPython:
 
     def poll(self) -> list[tuple[int, int]]:
         # With less, kafka-python 3.0.12 may give up a join whose answer has just arrived.
-        polled = self.consumer.poll(timeout_ms=1_000)
+        polled = self.consumer.poll(timeout_ms=500)
         return [(one.partition, one.offset) for records in polled.values() for one in records]
 
     def assigned(self) -> set[int]:

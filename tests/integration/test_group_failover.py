@@ -28,7 +28,13 @@ from tests.integration.group_members import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.faults,
+    pytest.mark.timeout(180),
+    # aiokafka leaves tasks behind whose errors nobody fetches when a broker goes.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PARTITIONS = 4
 SETTINGS = {

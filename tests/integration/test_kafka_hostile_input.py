@@ -151,7 +151,8 @@ def others_are_served(broker: BrokerProcess) -> Iterator[None]:
     with Talk(broker) as before:
         before.ask(VERSIONS, 3)
         yield
-        assert before.ask(VERSIONS, 3).error_code == 0
+        after: Any = before.ask(VERSIONS, 3)
+        assert after.error_code == 0
     assert is_served(broker)
 
 
@@ -165,7 +166,7 @@ def test_statement_1_unknown_version_of_api_versions_is_answered_and_the_connect
         talk.say(struct.pack(">ihhih", 10, ApiKey.API_VERSIONS, 99, 7, -1))
         content = memoryview(talk.hear())
         correlation_id, position = read_response_header(ApiKey.API_VERSIONS, 0, content)
-        response = read_response(ApiKey.API_VERSIONS, 0, content, position)
+        response: Any = read_response(ApiKey.API_VERSIONS, 0, content, position)
 
         assert (correlation_id, response.error_code) == (7, 35)
         (last,) = [one.max_version for one in response.api_keys if one.api_key == 18]

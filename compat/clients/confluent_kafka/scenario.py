@@ -284,7 +284,7 @@ class Scenario:
         def shown() -> bool:
             told = self.admin.describe_configs([resource])[resource].result(PATIENCE_S)
             topic = self.admin.list_topics(self.topic, timeout=PATIENCE_S).topics[self.topic]
-            return told["max.message.bytes"].value == "123456" and len(topic.partitions) == 6  # noqa: PLR2004 -- two more
+            return told["max.message.bytes"].value == "123456" and len(topic.partitions) == 6
 
         wait_until(shown, lambda: "the changes do not show")
 

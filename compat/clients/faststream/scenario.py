@@ -99,7 +99,7 @@ async def main(bootstrap: str) -> int:
             ("batches", batches),
         ):
             with steps(f"{name} ({flavour})"):
-                await scenario(make(bootstrap, logger=None))
+                await scenario(make(bootstrap.split(","), logger=None))
     return steps.status()
 
 

@@ -33,8 +33,8 @@ def rows() -> list[Row]:
     """Records with everything that must arrive as it was sent, nulls and empty bytes included."""
     made: list[Row] = []
     for i in range(RECORDS):
-        key = None if i % 7 == 3 else b"" if i % 7 == 4 else b"key-%d" % i  # noqa: PLR2004 -- two special kinds
-        value = None if i % 5 == 2 else f"{i} {REPETITIVE}".encode()  # noqa: PLR2004 -- another one
+        key = None if i % 7 == 3 else b"" if i % 7 == 4 else b"key-%d" % i
+        value = None if i % 5 == 2 else f"{i} {REPETITIVE}".encode()
         headers = (("number", b"%d" % i), ("null", None), ("number", uuid.uuid4().bytes))
         made.append((i, key, value, FIRST_TIMESTAMP_MS + i, headers))
     return made

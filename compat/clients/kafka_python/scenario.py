@@ -215,9 +215,7 @@ class Scenario:
 
     def delete(self) -> None:
         self.admin.delete_topics([self.topic])
-        wait_until(
-            lambda: self.topic not in self.admin.list_topics(), lambda: "it is still listed"
-        )
+        wait_until(lambda: self.topic not in self.admin.list_topics(), lambda: "it is still listed")
 
 
 if __name__ == "__main__":

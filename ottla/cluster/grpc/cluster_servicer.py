@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ottla.cluster.admin_services import QuorumNode
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
 from ottla.cluster.grpc.metadata_watch import serve_watch
@@ -11,7 +12,6 @@ from ottla.cluster.grpc.topics_servicer import describe
 from ottla.cluster.services import (
     LogDirectoryDescription,
     MetadataChange,
-    QuorumNode,
     Result,
     Services,
     TopicDescription,

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from ottla.cluster.admin_services import ConfigEntry, Resource, ResourceType
 from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.errors import to_message
-from ottla.cluster.services import (
-    ConfigEntry,
-    Resource,
-    ResourceType,
-    Services,
-)
+from ottla.cluster.services import Services
 from ottla.controller.requests import ConfigChange, ConfigOperation
 from ottla.model.errors import InvalidRequestError, OttlaError
 from ottla.v1 import configs_pb2, configs_pb2_grpc

@@ -6,10 +6,11 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor
 from typing import TypeVar, cast
 
+from ottla.cluster.admin_services import QuorumDescription, QuorumNode
 from ottla.cluster.cluster_administration import BrokerAdministrationService
 from ottla.cluster.cluster_description import BrokerClusterService
 from ottla.cluster.configs import BrokerConfigsService
-from ottla.cluster.services import QuorumDescription, QuorumNode, Services
+from ottla.cluster.services import Services
 from ottla.cluster.topics import BrokerTopicsService
 from ottla.config.addresses import Address
 from ottla.config.broker_config import broker_config

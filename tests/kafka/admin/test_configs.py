@@ -269,7 +269,7 @@ async def test_11_others_are_left_alone(door: AdminDoor) -> None:
     [
         (TOPIC, "web", (("retention.ms", APPEND, "1"),), INVALID_CONFIG),
         (TOPIC, "web", (("no.such", SET, "1"),), INVALID_CONFIG),
-        (TOPIC, "web", (("cleanup.policy", APPEND, "compact"),), INVALID_CONFIG),
+        (TOPIC, "web", (("cleanup.policy", APPEND, "compress"),), INVALID_CONFIG),
         (TOPIC, "web", (("retention.ms", SET, None),), INVALID_REQUEST),
         (TOPIC, "web", (("retention.ms", 9, "1"),), INVALID_REQUEST),
         (

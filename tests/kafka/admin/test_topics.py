@@ -83,7 +83,7 @@ async def test_9_number_that_is_not_given_is_the_brokers_default(
     ("wanted", "code"),
     [
         (topic("bad", retention_ms="soon"), INVALID_CONFIG),
-        (topic("bad", cleanup_policy="compact"), INVALID_CONFIG),
+        (topic("bad", cleanup_policy="compress"), INVALID_CONFIG),
         (topic("bad", remote_storage_enable="true"), INVALID_CONFIG),
         (topic("bad", no_such="1"), INVALID_CONFIG),
         (topic("bad", retention_ms=None), INVALID_CONFIG),

@@ -22,6 +22,7 @@ from ottla.kafka.init_producer_id import InitProducerIdHandler
 from ottla.kafka.list_offsets import ListOffsetsHandler
 from ottla.kafka.offset_for_leader_epoch import OffsetForLeaderEpochHandler
 from ottla.kafka.produce import ProduceHandler
+from ottla.model.errors import NotControllerError
 from ottla.model.ids import BrokerEpoch, BrokerId, ProducerId
 from ottla.model.image import BrokerImage
 from ottla.wire.messages.fetch import (
@@ -57,9 +58,12 @@ class Controller:
 
     def __init__(self) -> None:
         self.next = 1_000
+        self.is_there = True
 
     async def submit(self, request: AllocateProducerIds, *, timeout_ms: int) -> ProducerIdBlock:
         del request, timeout_ms
+        if not self.is_there:
+            raise NotControllerError("there is no controller at the moment")
         self.next += 10
         return ProducerIdBlock(first=ProducerId(self.next - 10), count=10)
 
@@ -107,9 +111,10 @@ class DataDoor:
         self.offset_for_leader_epoch = OffsetForLeaderEpochHandler(world.offsets)
         self.delete_records = DeleteRecordsHandler(world.offsets)
         self.describe_producers = DescribeProducersHandler(world.produce)
+        self.controller = Controller()
         self.init_producer_id = InitProducerIdHandler(
             BrokerProducerIdsService(
-                Controller(), broker_id=ME, broker_epoch=lambda: BrokerEpoch(1)
+                self.controller, broker_id=ME, broker_epoch=lambda: BrokerEpoch(1)
             )
         )
 

@@ -110,11 +110,14 @@ async def test_other_negative_timestamps_are_unsupported(filled: DataDoor) -> No
     assert (await filled.listed(-7)).error_code == UNSUPPORTED
 
 
-async def test_partitions_that_are_not_here_fail_by_themselves(filled: DataDoor) -> None:
+@pytest.mark.parametrize("timestamp", [LATEST, MAX_TIMESTAMP, LATEST_TIERED, PENDING_UPLOAD])
+async def test_partitions_that_are_not_here_fail_by_themselves(
+    filled: DataDoor, timestamp: int
+) -> None:
     await filled.lose_leadership(index=1)
 
-    assert (await filled.listed(LATEST, name="gone")).error_code == UNKNOWN_TOPIC
-    assert (await filled.listed(LATEST, index=1)).error_code == NOT_LEADER
+    assert (await filled.listed(timestamp, name="gone")).error_code == UNKNOWN_TOPIC
+    assert (await filled.listed(timestamp, index=1)).error_code == NOT_LEADER
 
 
 @pytest.mark.parametrize(

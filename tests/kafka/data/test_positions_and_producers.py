@@ -28,7 +28,7 @@ from tests.cluster.world import START_MS, batch
 from tests.kafka.data.door import DataDoor, context
 
 NONE, OUT_OF_RANGE, UNKNOWN_TOPIC, NOT_LEADER, UNSUPPORTED, INVALID_REQUEST = 0, 1, 3, 6, 35, 42
-POLICY_VIOLATION, OUT_OF_ORDER, FENCED_EPOCH, UNKNOWN_EPOCH = 44, 45, 74, 75
+LOAD_IN_PROGRESS, POLICY_VIOLATION, FENCED_EPOCH, UNKNOWN_EPOCH = 14, 44, 74, 75
 UNDEFINED = (-1, -1)
 
 
@@ -268,6 +268,12 @@ async def test_statement_17_a_producer_that_has_an_id_gets_its_next_epoch(door: 
     raised = await init(door, producer_id=fresh.producer_id, producer_epoch=fresh.producer_epoch)
 
     assert (raised.producer_id, raised.producer_epoch) == (fresh.producer_id, 1)
+
+
+async def test_without_a_controller_producers_are_told_to_try_again(door: DataDoor) -> None:
+    door.controller.is_there = False
+
+    assert (await init(door)).error_code == LOAD_IN_PROGRESS
 
 
 @pytest.mark.parametrize("half", [{"producer_id": 5}, {"producer_epoch": 0}])

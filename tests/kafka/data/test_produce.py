@@ -10,9 +10,11 @@ import pytest
 from ottla.kafka.handling import Begun, DisconnectError
 from ottla.model.limits import PRODUCE_TIMEOUT_MAX_MS
 from ottla.record.batch import RecordBatch, TimestampType, split_batches, with_header
+from ottla.record.builder import BatchBuilder
 from ottla.record.compression import Codec
 from ottla.wire.messages.produce import (
     PartitionProduceData,
+    PartitionProduceResponse,
     ProduceRequest,
     TopicProduceData,
 )
@@ -374,3 +376,54 @@ async def test_a_topic_that_recompresses_is_prepared_first(door: DataDoor) -> No
     records = (await door.fetched(name="packed")).records
     assert records is not None
     assert RecordBatch.at(records).header.codec is Codec.GZIP
+
+
+# --- Compacted topics ---------------------------------------------------------------------------
+
+
+def keyed(*keys: bytes | None) -> bytes:
+    builder = BatchBuilder(Codec.NONE)
+    for key in keys:
+        builder.append(key=key, value=b"value", timestamp_ms=START_MS)
+    return builder.build()
+
+
+async def produced_compacted(door: DataDoor, records: bytes) -> PartitionProduceResponse:
+    await door.world.create_topic("table", cleanup_policy="compact")
+    request = ProduceRequest(
+        acks=-1,
+        topic_data=[
+            TopicProduceData(name="table", partition_data=[PartitionProduceData(records=records)])
+        ],
+    )
+    handled = door.produce_handler(context(12), request)
+    assert not isinstance(handled, Begun)
+    response = await handled
+    assert response is not None
+    answer = response.responses[0].partition_responses[0]
+    assert isinstance(answer, PartitionProduceResponse)
+    return answer
+
+
+async def test_statement_15_a_record_without_a_key_is_pointed_out_in_a_compacted_topic(
+    door: DataDoor,
+) -> None:
+    answer = await produced_compacted(door, keyed(b"a", b"b", None, b"c"))
+
+    assert answer.error_code == INVALID_RECORD
+    assert [error.batch_index for error in answer.record_errors] == [2]
+
+
+async def test_statement_15_of_a_batch_with_a_record_without_a_key_nothing_is_appended(
+    door: DataDoor,
+) -> None:
+    await produced_compacted(door, keyed(b"a", None))
+
+    assert door.world.partition("table").log.log_end_offset == 0
+
+
+async def test_records_with_keys_are_appended_to_a_compacted_topic(door: DataDoor) -> None:
+    answer = await produced_compacted(door, keyed(b"a", b"b"))
+
+    assert answer.error_code == NONE
+    assert door.world.partition("table").log.log_end_offset == 2

@@ -143,6 +143,16 @@ async def test_all_offsets_of_one_group_are_fetched(version: int) -> None:
     assert door.asked().partitions is None
 
 
+async def test_a_topic_is_answered_once() -> None:
+    door = GroupDoor()
+    places = [TopicPartition("web", 0), TopicPartition("logs", 0), TopicPartition("web", 1)]
+    door.groups.answers[groups.FetchOffsets] = [
+        groups.CommittedOffset(topic_partition=place, offset=Offset(1)) for place in places
+    ]
+    response = await door.ask(7, OffsetFetchRequest(group_id="group", topics=None))
+    assert [(one.name, len(one.partitions)) for one in response.topics] == [("logs", 1), ("web", 2)]
+
+
 async def test_the_oldest_version_has_errors_of_partitions_only() -> None:
     door = GroupDoor()
     door.groups.answers[groups.FetchOffsets] = NotCoordinatorError("elsewhere")
