@@ -6,11 +6,13 @@ Exit status 0 if nothing failed but what ``expectations.toml`` excuses, 1 otherw
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from compat import expectations, page, record, results
 from compat.expectations import Expectations
@@ -47,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in bad:
         print(f"UNEXPECTED {line}")
     if asked.record or asked.update_docs:
-        record.merge(record.path(target_name), version, found)
+        whole = not asked.case and not asked.quick
+        record.merge(record.path(target_name), version, found, whole=whole)
     if asked.update_docs:
         page.write()
     return 1 if bad else 0
@@ -94,10 +97,10 @@ def _run_all(
     """Run the suites, those that want the same kind of cluster on one cluster."""
     found: list[CaseResult] = []
     version = ""
-    for auto_create in (True, False):
+    for shape in dict.fromkeys(suite.shape for suite in suites):
         runnable = []
         for suite in suites:
-            if suite.auto_create is not auto_create:
+            if suite.shape != shape:
                 continue
             reason = _why_not(suite, expected.target)
             if reason is None:
@@ -106,7 +109,7 @@ def _run_all(
                 found.append(_told(_not_run(suite, reason)))
         if not runnable:
             continue
-        with start(auto_create, directory) as target:
+        with start(shape, directory) as target:
             version = target.version
             for suite in runnable:
                 run = Run(
@@ -146,5 +149,12 @@ def _told(result: CaseResult) -> CaseResult:
     return result
 
 
+def _stop(signum: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that no cluster and no client stays behind."""
+    del frame
+    raise SystemExit(128 + signum)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

@@ -43,11 +43,15 @@ def read(file: Path) -> Record | None:
     return Record(version=told["version"], date=told["date"], results=found)
 
 
-def merge(file: Path, version: str, found: Sequence[CaseResult]) -> None:
-    """Replace the results of the suites that ran, and keep the others."""
+def merge(file: Path, version: str, found: Sequence[CaseResult], *, whole: bool) -> None:
+    """Replace what ran and keep the rest; ``whole`` says that suites were run with all cases."""
     before = read(file)
-    suites = {result.suite for result in found}
-    kept = [result for result in before.results if result.suite not in suites] if before else []
+    ran = {(result.suite, "" if whole else result.case) for result in found}
+    kept = [
+        result
+        for result in (before.results if before else ())
+        if (result.suite, "" if whole else result.case) not in ran
+    ]
     told = {
         "version": version or (before.version if before else ""),
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),

@@ -1,8 +1,8 @@
 """What the suites run against: three fresh Ottla brokers, Apache Kafka, or what runs already.
 
-A :class:`Target` is a context manager that starts something and knows the addresses of its Kafka
-listener and, where it has one, of its gRPC door. ``auto_create`` chooses whether clients may create
-topics by naming them; some tests of librdkafka need a cluster where they may not.
+A :class:`Target` tells the addresses of a Kafka listener and, where there is one, of a gRPC door.
+What a suite wants of a cluster is its :class:`Shape`: some tests of librdkafka need one where
+naming a topic does not create it, and those of kafka-python are written for a single broker.
 
 Apache Kafka comes from the same jars as its command-line tools: one node that is broker and
 controller at once, with the settings that its one broker needs.
@@ -31,6 +31,11 @@ from ottla.testing.cluster_processes import ClusterProcesses
 _KAFKA_START_S: Final = 60.0
 _KAFKA_HEAP: Final = "-Xmx512m"
 
+_GROUP_SETTINGS: Final = {
+    "group.initial.rebalance.delay.ms": "0",  # as in the configuration that Kafka comes with
+    "group.min.session.timeout.ms": "1000",  # tests use short ones, to be done sooner
+}
+
 
 class TargetDidNotStartError(Exception):
     """Apache Kafka did not open its port in time; the message has its last words."""
@@ -50,21 +55,36 @@ class Target:
     brokers: int
 
 
-Start = Callable[[bool, Path], AbstractContextManager[Target]]
-"""Starts a target, given whether topics may be created by naming them, and a working directory."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a suite wants of a cluster."""
+
+    brokers: int = 3
+    """Apache Kafka has one all the same."""
+    auto_create: bool = True
+    """Whether clients may create topics by naming them."""
+
+
+Start = Callable[[Shape, Path], AbstractContextManager[Target]]
+"""Starts a target of some shape, with its files in a directory; it stops with the context."""
 
 
 @contextmanager
-def ottla(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
-    """Three Ottla brokers, as ``ottla up`` would start them."""
+def ottla(shape: Shape, directory: Path) -> Iterator[Target]:
+    """Ottla brokers, as ``ottla up`` would start them."""
     settings = {
-        "default.replication.factor": "3",
-        "min.insync.replicas": "2",
+        "default.replication.factor": str(min(3, shape.brokers)),
+        "min.insync.replicas": str(min(2, shape.brokers)),
         "num.partitions": "4",
-        "auto.create.topics.enable": str(auto_create).lower(),
+        "auto.create.topics.enable": str(shape.auto_create).lower(),
+        **_GROUP_SETTINGS,
     }
+    # The names that librdkafka's test of reading from the nearest replica expects.
+    racks = {number: {"broker.rack": f"RACK{number}"} for number in range(shape.brokers)}
     data = directory / f"ottla-{os.getpid()}-{time.monotonic_ns()}"
-    with ClusterProcesses(data_directory=data, settings=settings) as cluster:
+    with ClusterProcesses(
+        size=shape.brokers, data_directory=data, settings=settings, settings_of=racks
+    ) as cluster:
         try:
             yield Target(
                 name="ottla",
@@ -94,7 +114,7 @@ def _ottla_version() -> str:
 
 
 @contextmanager
-def kafka(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
+def kafka(shape: Shape, directory: Path) -> Iterator[Target]:
     """One node of Apache Kafka."""
     classpath = f"{ensure('java-clients') / 'jars'}/*"
     data = Path(tempfile.mkdtemp(prefix="kafka-", dir=directory))
@@ -107,11 +127,11 @@ def kafka(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT0
         f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
         f"controller.listener.names=CONTROLLER\nlog.dirs={data / 'log'}\n"
         "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
-        f"num.partitions=4\nauto.create.topics.enable={str(auto_create).lower()}\n"
+        f"num.partitions=4\nauto.create.topics.enable={str(shape.auto_create).lower()}\n"
         "offsets.topic.replication.factor=1\nshare.coordinator.state.topic.min.isr=1\n"
         "share.coordinator.state.topic.replication.factor=1\n"
         "transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
-        "group.initial.rebalance.delay.ms=0\n"
+        + "".join(f"{key}={value}\n" for key, value in _GROUP_SETTINGS.items())
     )
     java = ["nice", "-n", "15", "java", _KAFKA_HEAP, "-cp", classpath]
     storage = ("kafka.tools.StorageTool", "format", "-t", "b3R0bGEtY29tcGF0LWthZg")
@@ -151,8 +171,8 @@ def external(bootstrap: str) -> Start:
     """Whatever listens there; it is neither started nor stopped."""
 
     @contextmanager
-    def start(auto_create: bool, directory: Path) -> Iterator[Target]:  # noqa: FBT001 -- see Start
-        del auto_create, directory
+    def start(shape: Shape, directory: Path) -> Iterator[Target]:
+        del shape, directory
         yield Target(name="external", version="unknown", bootstrap=bootstrap, grpc=None, brokers=1)
 
     return start

@@ -52,7 +52,7 @@ def read_modules(*folders: str) -> list[Module]:
     return found
 
 
-ALL = read_modules("ottla", "tests", "scripts", "benchmarks", "examples")
+ALL = read_modules("ottla", "tests", "scripts", "benchmarks", "compat", "examples")
 OURS = [module for module in ALL if module.path.is_relative_to(PACKAGE)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from compat.results import CaseResult
-from compat.targets import Target
+from compat.targets import Shape, Target
 
 LAST_WORDS_MAX: Final = 300
 """Characters of a failure's explanation that are kept; the whole is in the case's output."""
@@ -49,8 +49,8 @@ class Suite:
     """Components that must be installed."""
     cases: Callable[[Run], Iterable[CaseResult]]
     """Runs and yields each case as it ends."""
-    auto_create: bool = True
-    """Whether clients may create topics by naming them, on the cluster it wants."""
+    shape: Shape = field(default=Shape())
+    """Of the cluster it wants."""
     in_quick: bool = True
     """Whether a quick run has it."""
     skips_by_itself: bool = False
@@ -65,6 +65,17 @@ class Ended:
     status: int
     timed_out: bool
     seconds: float
+
+
+_running: Final[set[int]] = set()
+"""Process groups of programs that run now, in whatever thread."""
+
+
+def stop_programs() -> None:
+    """Kill every program that runs now; whoever waits for it goes on."""
+    for group in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def run_program(
@@ -88,11 +99,13 @@ def run_program(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
+        _running.add(process.pid)
         try:
             process.wait(time_limit_s)
         except subprocess.TimeoutExpired:
             timed_out = True
-        finally:
+        finally:  # also when we are told to stop: nothing stays behind
+            _running.discard(process.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

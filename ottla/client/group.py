@@ -41,6 +41,7 @@ from ottla.client.metadata import MetadataCache
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import (
     FencedMemberEpochError,
+    GroupIdNotFoundError,
     OttlaError,
     StaleMemberEpochError,
     UnknownMemberIdError,
@@ -63,7 +64,8 @@ COMMIT_FAILED: Final = "group_commit_failed"
 POLL_OVERDUE: Final = "group_poll_overdue"
 """Log event, with group and interval: the application did not come back for records."""
 
-_JOINS_ANEW: Final = (UnknownMemberIdError, FencedMemberEpochError)
+_JOINS_ANEW: Final = (UnknownMemberIdError, FencedMemberEpochError, GroupIdNotFoundError)
+"""Where the member was one. A group without members and offsets is soon forgotten altogether."""
 
 
 class RebalanceListener(Protocol):
@@ -218,6 +220,10 @@ class GroupSession:
             try:
                 await self._be_member()
             except _JOINS_ANEW as error:
+                if isinstance(error, GroupIdNotFoundError) and not self._member.is_joined:
+                    # It could not join: the group has members of the other kind.
+                    self._fetcher.fail(error)
+                    return
                 _log.warning(
                     MEMBERSHIP_LOST,
                     extra={"group": self._coordinator.group_id, "reason": str(error)},
@@ -267,6 +273,7 @@ class GroupSession:
         """Send a heartbeat; give up waiting for news when there is something to say."""
         self._speak.clear()
         request = self._member.heartbeat()
+        request.max_wait_ms = min(request.max_wait_ms, self._patience_ms())
         asking = asyncio.ensure_future(
             self._coordinator.ask_once(
                 lambda connection: connection.groups.Heartbeat,
@@ -293,10 +300,14 @@ class GroupSession:
                 await asyncio.wait((asking,))
 
     def _is_overdue(self) -> bool:
-        silent_s = time.monotonic() - self._handed.asked_at_s
-        return silent_s * 1000 > self._settings.max_poll_interval_ms and bool(
-            self._handed.unsettled()
-        )
+        return self._patience_ms() <= 0
+
+    def _patience_ms(self) -> int:
+        """Return for how much longer the application may keep what it has; never below 0."""
+        if not self._handed.unsettled():
+            return self._settings.max_poll_interval_ms
+        kept_s = time.monotonic() - self._handed.handed_at_s
+        return max(0, self._settings.max_poll_interval_ms - int(kept_s * 1000))
 
     # --- Reconciling ----------------------------------------------------------------------------
 

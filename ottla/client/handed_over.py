@@ -23,8 +23,8 @@ class HandedOver:
     """What the application has, and since when."""
 
     def __init__(self) -> None:
-        self.asked_at_s = time.monotonic()
-        """When the application last came for records."""
+        self.handed_at_s = time.monotonic()
+        """When the application was last given records."""
         self._record: ConsumerRecord | None = None
         self._records: Mapping[TopicPartition, list[ConsumerRecord]] = {}
         self._asked = asyncio.Event()
@@ -32,7 +32,6 @@ class HandedOver:
 
     def asked(self) -> None:
         """The application comes for records: it is done with those it has."""
-        self.asked_at_s = time.monotonic()
         self._record = None
         self._records = {}
         if self._is_awaited:
@@ -40,10 +39,12 @@ class HandedOver:
 
     def one(self, record: ConsumerRecord) -> None:
         """Hand out one record."""
+        self.handed_at_s = time.monotonic()
         self._record = record
 
     def many(self, records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
         """Hand out several."""
+        self.handed_at_s = time.monotonic()
         self._records = records
 
     def unsettled(self) -> dict[TopicPartition, int]:

@@ -1,7 +1,7 @@
 """The services for administrators: settings, and who serves what.
 
-They are values and protocols as those of :mod:`ottla.cluster.services`, and apart from them for size
-alone.
+They are values and protocols as those of :mod:`ottla.cluster.services`, and stand apart from them
+for their size alone.
 """
 
 from __future__ import annotations

@@ -23,11 +23,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
-from ottla.cluster.group_log import GroupLog, LoggedValue
+from ottla.cluster.group_log import GroupLog, LoggedValue, LogPiece
 from ottla.cluster.group_machine import ShardMachine
 from ottla.coordinator.effects import GroupRecord
+from ottla.model.ids import Offset
 from ottla.model.limits import (
     GROUP_LOG_GARBAGE_MAX,
     GROUP_LOG_RECORDS_MIN,
@@ -38,7 +39,25 @@ COMMIT_TIMEOUT_MS: Final = 5_000
 """For a piece that was written anew; then it is left for another time."""
 
 
-async def replay_log(log: GroupLog, machine: ShardMachine) -> int:
+class ReadableLog(Protocol):
+    """What is wanted of a :class:`GroupLog` to read it."""
+
+    @property
+    def start_offset(self) -> Offset:
+        """Where reading begins."""
+
+    @property
+    def end_offset(self) -> Offset:
+        """Where it ends."""
+
+    def check_ours(self) -> None:
+        """Raise if somebody else leads by now."""
+
+    async def read(self, offset: Offset) -> LogPiece:
+        """Read some records."""
+
+
+async def replay_log(log: ReadableLog, machine: ShardMachine) -> int:
     """Replay all of ``log``, as it is when this returns; return how many records there were.
 
     Raises what :meth:`GroupLog.read` raises.

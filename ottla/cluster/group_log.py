@@ -27,7 +27,7 @@ from ottla.model.errors import (
     OttlaError,
     StorageError,
 )
-from ottla.model.ids import LeaderEpoch, Offset, TopicId, TopicPartition
+from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
 from ottla.model.limits import BATCH_BYTES_MAX, GROUP_LOG_READ_BYTES
 from ottla.record.batch import RecordBatch, crc_matches, split_batches
 from ottla.record.builder import BatchBuilder
@@ -79,11 +79,6 @@ class GroupLog:
     def topic_partition(self) -> TopicPartition:
         """Whose log it is."""
         return self._partition.topic_partition
-
-    @property
-    def topic_id(self) -> TopicId:
-        """Of the topic; another one if it was deleted and made again."""
-        return self._partition.topic_id
 
     @property
     def is_ours(self) -> bool:

@@ -103,7 +103,10 @@ class HostedShard:
         self._clock = ShardClock(wall_ms=0, now_ms=0)
         self._shortener: LogShortener | None = None
         self._missed_tick = False
-        self._attention = asyncio.Event()
+        self._woken = asyncio.Event()
+        """Something is due, or the machine is gone."""
+        self._grown = asyncio.Event()
+        """The log has become long."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ms = 0
 
@@ -171,6 +174,8 @@ class HostedShard:
         context = self._context
         self._machine = machine
         self._missed_tick = False
+        self._woken.clear()
+        self._grown.clear()
         self._shortener = LogShortener(
             self.log,
             machine,
@@ -182,10 +187,20 @@ class HostedShard:
             self._perform(machine.image_changed(context.image(), self._now_ms()))
 
     async def _lead(self, machine: ShardMachine) -> None:
-        """Keep the log short until the machine is thrown away."""
+        """Do what is due, and keep the log short, until the machine is thrown away."""
+        async with asyncio.TaskGroup() as duties:
+            keeping_short = duties.create_task(self._keep_short(machine))
+            while self._machine is machine:
+                await self._woken.wait()
+                self._woken.clear()
+                if self._machine is machine:
+                    self.tick()
+            keeping_short.cancel()
+
+    async def _keep_short(self, machine: ShardMachine) -> None:
         while self._machine is machine:
-            await self._attention.wait()
-            self._attention.clear()
+            await self._grown.wait()
+            self._grown.clear()
             shortener = self._shortener
             if self._machine is machine and shortener is not None and shortener.is_due:
                 await self._shorten(shortener)
@@ -213,7 +228,7 @@ class HostedShard:
                 self._waiting.deliver(answer)
         self._waiting.refuse_all(error)
         self._waiting = Waiting()
-        self._attention.set()
+        self._woken.set()
 
     def _throw_away(self, error: OttlaError) -> None:
         """Forget what the machine knows: the log did not take it."""
@@ -320,7 +335,7 @@ class HostedShard:
                 self._throw_away(error)
                 return
             if self._shortener is not None and self._shortener.is_due:
-                self._attention.set()
+                self._grown.set()
         if effects.answers:
             self._answer(effects.answers)
         if self._waiting.awaits_news:
@@ -382,17 +397,25 @@ class HostedShard:
         self._timer_at_ms = deadline_ms
         # Whole milliseconds may show the deadline up to one late.
         delay_ms = max(0, deadline_ms - self._now_ms()) + 1
-        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self.tick)
+        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._woken.set()
 
     def tick(self) -> None:
-        """Do what is due; the timer calls it."""
+        """Do what is due."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         machine = self._machine
         if machine is None or not self.log.is_ours:
             return
-        if not self.log.is_writable:
+        deadline_ms = machine.deadline_ms()
+        is_due = deadline_ms is not None and deadline_ms <= self._now_ms()
+        if not is_due and not self._missed_tick:
+            self._tick_by(deadline_ms)
+        elif not self.log.is_writable:
             self._missed_tick = True
             self._tick_by(self._now_ms() + GROUP_LOG_WRITABLE_INTERVAL_MS)
         elif self._missed_tick:

@@ -125,9 +125,7 @@ class GroupShards:
     def _follow(self, image: ClusterImage) -> None:
         wanted = self._wanted(image)
         for number, shard in list(self._shards.items()):
-            partition = wanted.get(number)
-            log = shard.log
-            if partition is None or partition.topic_id != log.topic_id or not log.is_ours:
+            if number not in wanted or not shard.log.is_ours:
                 self._end(number, self._leads_no_more(number))
         changed = image.topics is not self._seen
         self._seen = image.topics

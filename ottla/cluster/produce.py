@@ -123,7 +123,7 @@ class BrokerProduceService:
         self._clock = clock
 
     def needs_preparation(self, partitions: Sequence[PartitionToAppend]) -> bool:
-        """Whether records are to be looked at; see :class:`ottla.cluster.services.ProduceService`."""
+        """Whether records are looked at; see :class:`ottla.cluster.services.ProduceService`."""
         settings = map(self._settings_of, partitions)
         return any(each is not None and _looks_at_records(each) for each in settings)
 

@@ -125,6 +125,11 @@ class ConsumerGroup:
         """What its members take in memory, roughly."""
         return self._members.bytes_held
 
+    def bytes_of(self, member_id: str) -> int:
+        """Return what a member has said of itself takes; zero if it is none."""
+        member = self._members.get(member_id)
+        return 0 if member is None else member.profile.bytes_held
+
     # --- What members ask -----------------------------------------------------------------
 
     def heartbeat(

@@ -109,12 +109,8 @@ class ConsumerGroupState:
         current = CurrentAssignment(
             member_epoch=ConsumerJoin.LEAVE_FOR_A_WHILE,
             previous_member_epoch=member.current.member_epoch,
-            # What it was to give back it has given back by stopping. What it has its successor
-            # may commit offsets for, in whatever epoch it is.
-            assigned={
-                topic_id: dict.fromkeys(epochs, 0)
-                for topic_id, epochs in member.current.assigned.items()
-            },
+            # What it was to give back it has given back by stopping.
+            assigned=member.current.assigned,
         )
         self.revocations.cancel(member.member_id)
         self._change_current(member, current, effects)

@@ -42,7 +42,7 @@ class GroupTable:
         self.timers: Timers[str] = Timers()
         """When groups have something to do, by their ids."""
         self.bytes_held = 0
-        """What the ids of all groups and the members of the classic ones take."""
+        """What the ids of all groups and their members take, roughly."""
         self._settings = settings
         self._offsets = offsets
         self._new_member_id = new_member_id
@@ -106,7 +106,10 @@ class GroupTable:
     # --- Coming and going ---
 
     def check_room(self, group_id: str, bytes_more: int) -> None:
-        """Raise if nothing fits in any more: a group if it is a new one, or what a member says."""
+        """Raise if nothing fits in any more: a group if it is a new one, or what a member says.
+
+        Whoever takes no more than it did may always go on.
+        """
         if group_id not in self._groups:
             bytes_more += len(group_id)
             if len(self._groups) >= GROUPS_PER_SHARD_MAX:
@@ -114,7 +117,7 @@ class GroupTable:
                     f"The coordinator of group {group_id!r} has {GROUPS_PER_SHARD_MAX} groups, and"
                     " takes no more. Delete groups that nobody uses."
                 )
-        if self.bytes_held + bytes_more > GROUP_BYTES_PER_SHARD_MAX:
+        if bytes_more > 0 and self.bytes_held + bytes_more > GROUP_BYTES_PER_SHARD_MAX:
             raise GroupMaxSizeReachedError(
                 f"The coordinator of group {group_id!r} holds {self.bytes_held} bytes of groups,"
                 f" their subscriptions and assignments, and {bytes_more} more are too many."
@@ -162,8 +165,7 @@ class GroupTable:
             self.timers.cancel(group_id)
         else:
             self.timers.set(group_id, deadline_ms)
-        held = group.bytes_held if isinstance(group, ClassicGroup) else 0
-        self._note_bytes(group_id, len(group_id) + held)
+        self._note_bytes(group_id, len(group_id) + group.bytes_held)
         if isinstance(group, ConsumerGroup) and group.is_empty:
             self._empty_since_ms.setdefault(group_id, now_ms)
         else:

@@ -35,6 +35,7 @@ from ottla.coordinator.classic_group import ClassicGroup
 from ottla.coordinator.classic_joining import ClassicJoining
 from ottla.coordinator.classic_member import PER_MEMBER_BYTES, protocol_bytes
 from ottla.coordinator.consumer_group import ConsumerGroup
+from ottla.coordinator.consumer_member import MemberProfile
 from ottla.coordinator.consumer_protocol import CONSUMER_PROTOCOL_TYPE
 from ottla.coordinator.consumer_requests import check_heartbeat
 from ottla.coordinator.effects import Effects, Token
@@ -112,9 +113,9 @@ class GroupServing:
                 self._join(token, request, now_ms, effects)
             case SyncGroup():
                 group = self._group_of_member(request)
-                self._groups.check_room(
-                    request.group_id, sum(map(len, request.assignments.values()))
-                )
+                assigned = sum(len(member.assignment) for member in group.members)
+                assignments = sum(map(len, request.assignments.values()))
+                self._groups.check_room(request.group_id, assignments - assigned)
                 classic_requests.sync(group, token, request, now_ms, effects)
             case Heartbeat():
                 group = self._group_of_member(request)
@@ -130,10 +131,8 @@ class GroupServing:
 
     def _join(self, token: Token, request: JoinGroup, now_ms: int, effects: Effects) -> None:
         check_join(request, self._settings)
-        self._groups.check_room(
-            request.group_id, PER_MEMBER_BYTES + protocol_bytes(request.protocols)
-        )
         present = self._groups.get(request.group_id)
+        self._groups.check_room(request.group_id, _bytes_more(request, present))
         if isinstance(present, ConsumerGroup) and not present.is_empty:
             raise InconsistentGroupProtocolError(
                 f"Group {request.group_id!r} has members of the new consumer protocol"
@@ -161,6 +160,11 @@ class GroupServing:
         self, token: Token, request: ConsumerHeartbeat, now_ms: int, effects: Effects
     ) -> None:
         check_heartbeat(request, self._settings)
+        if request.subscribed_topic_names is not None:
+            told = MemberProfile().told(request)
+            known = self._groups.consumer(request.group_id)
+            before = 0 if known is None else known.bytes_of(request.member_id)
+            self._groups.check_room(request.group_id, told.bytes_held - before)
         present = self._groups.get(request.group_id)
         if isinstance(present, ConsumerGroup):
             effects.answer(token, present.heartbeat(request, now_ms, effects))
@@ -259,6 +263,17 @@ class GroupServing:
                 f"Group {request.group_id!r} is a classic group, not a consumer group."
             )
         return group
+
+
+def _bytes_more(request: JoinGroup, group: Group | None) -> int:
+    """Return what somebody who joins takes more than it does already, roughly."""
+    size = PER_MEMBER_BYTES + protocol_bytes(request.protocols)
+    if not isinstance(group, ClassicGroup):
+        return size
+    member = group.members.get(request.member_id)
+    if member is None and request.group_instance_id is not None:
+        member = group.members.of_instance(request.group_instance_id)
+    return size if member is None else size - member.bytes_held
 
 
 def listing(group: Group) -> GroupListing:

@@ -40,7 +40,6 @@ from ottla.model.limits import (
     KAFKA_FIRST_REQUEST_TIME_MAX_MS,
     KAFKA_FRAME_BYTES_PER_S_MIN,
     KAFKA_FRAME_TIME_MIN_MS,
-    KAFKA_STALLED_TIME_MAX_MS,
     KAFKA_UNSENT_BYTES_PAUSE,
 )
 from ottla.runtime.files import Buffer
@@ -151,18 +150,19 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._shared.instruments.received(nbytes)
         reader = self._reader
         try:
-            goes_on = reader.received(nbytes)
+            if not reader.received(nbytes):
+                self._pause(_Pause.MEMORY)
         except DisconnectError as error:
-            self._close(str(error))
-            return
-        if not goes_on:
-            self._pause(_Pause.MEMORY)
+            self._say(str(error))
+            self._pause(_Pause.STOPPING)  # and close when what came before has been answered
         if reader.frames:
             frames, reader.frames = reader.frames, []
             self._requests_received += len(frames)
             self._pipeline.add(frames)
             if self._pipeline.is_full:
                 self._pause(_Pause.AHEAD)
+        if self._paused and self._paused & _Pause.STOPPING:
+            self._close_when_done()
 
     def eof_received(self) -> bool:
         """Close: a client that has said its last word waits for no answer, as in Kafka."""
@@ -186,7 +186,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         # Now, and not when the collector of garbage comes by to find a connection and its parts.
         self._reader.forget()
         self._claim.give_all_back()
-        self._shared.unsent.forget(self._connection.number)
+        self._shared.unsent.changed(self._connection.number, 0)
         self._gone(self._connection.number)
         if not self.lost.done():
             self.lost.set_result(None)
@@ -203,9 +203,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
     def may_begin(self) -> bool:
         """See :class:`~ottla.kafka.pipeline.Outlet`."""
-        return not self._unsent_bytes and self._shared.unsent.has_room(
-            self._connection.number, self._pipeline.look_again
-        )
+        return not self._unsent_bytes
 
     def began(self) -> None:
         """See :class:`~ottla.kafka.pipeline.Outlet`."""
@@ -243,6 +241,8 @@ class KafkaConnection(asyncio.BufferedProtocol):
 
         Also tells the operator of clients that will not find the broker.
         """
+        if self.lost.done():
+            return
         if self._unsent_bytes:
             self._look_after_response(elapsed_ms)
             return
@@ -286,7 +286,7 @@ class KafkaConnection(asyncio.BufferedProtocol):
         before = self._unsent_bytes
         self._count_unsent()
         self._stalled_ms = 0 if self._unsent_bytes < before else self._stalled_ms + elapsed_ms
-        if self._stalled_ms >= KAFKA_STALLED_TIME_MAX_MS:
+        if self._stalled_ms >= self._shared.unsent.stalled_max_ms:
             self._say(f"the client took nothing of its response within {self._stalled_ms} ms")
             self._abort()
 

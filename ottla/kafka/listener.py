@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -35,7 +34,6 @@ from ottla.security.identity import ANONYMOUS
 ACCEPTING_FAILED: Final = Event("kafka.accepting_failed", Severity.ERROR)
 HANDSHAKE_FAILED: Final = Event("kafka.handshake_failed", Severity.WARNING)
 
-_NO_MORE_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _MAPPED: Final = "::ffff:"
 
 Admit = Callable[[str, str], int | None]
@@ -152,9 +150,7 @@ class Listener:
                 accepted, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:
-                if error.errno not in _NO_MORE_ROOM:
-                    raise
+            except OSError as error:  # no more descriptors, no memory, trouble of the network
                 self._accept_later(listening, error)
                 return
             client = _address(peer)
@@ -167,7 +163,7 @@ class Listener:
             task.add_done_callback(self._connecting.discard)
 
     def _accept_later(self, listening: socket.socket, error: OSError) -> None:
-        """Leave connections to the kernel until there may be room."""
+        """Leave connections to the kernel for a while."""
         emit(ACCEPTING_FAILED, listener=self.config.name, reason=error.strerror)
         loop = asyncio.get_running_loop()
         loop.remove_reader(listening)

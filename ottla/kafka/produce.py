@@ -170,12 +170,10 @@ class _Answer:
         version = self.context.api_version
         response.error_code = _code(error, version)
         response.error_message = str(error)
-        if isinstance(error, InvalidRecordError) and error.record_index is not None:
-            response.record_errors.append(
-                BatchIndexAndErrorMessage(
-                    batch_index=error.record_index, batch_index_error_message=str(error)
-                )
-            )
+        if isinstance(error, InvalidRecordError):
+            response.record_errors = [
+                BatchIndexAndErrorMessage(batch_index=index) for index in error.record_indexes
+            ]
         if version >= _LEADERS_FROM and response.error_code in CODES:
             leader = self._leaders.of(partition)
             if leader is not None:

@@ -1,14 +1,14 @@
 """Responses that their readers do not take, over all connections of a broker.
 
-A response waits in the memory of the broker until the kernel has taken all of it. One that is
-not taken is no harm, for its connection begins nothing new until it is. But many are: who asks for
-megabytes on a thousand connections and reads none of them. So beyond a bound nobody's request is
-begun, until some of what is there has been taken, or those who take nothing are cut off.
+A response waits in the memory of the broker until the kernel has taken all of it. One that is not
+taken is no harm: its connection begins nothing new until it is, and is cut off after a minute.
+Many are: somebody asks for megabytes on hundreds of connections and reads none of them. Beyond a
+bound, whoever has taken nothing for some seconds is cut off, so that nobody else has to wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from ottla.model.limits import KAFKA_STALLED_CROWDED_TIME_MAX_MS, KAFKA_STALLED_TIME_MAX_MS
 
 
 class UnsentResponses:
@@ -17,27 +17,16 @@ class UnsentResponses:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._by_connection: dict[int, int] = {}
-        self._waiting: dict[int, Callable[[], None]] = {}
         self.total_bytes = 0
 
-    def has_room(self, number: int, notify: Callable[[], None]) -> bool:
-        """Return whether a request may begin; if not, connection ``number`` is notified once."""
-        if self.total_bytes <= self._bytes_max:
-            return True
-        self._waiting[number] = notify
-        return False
+    @property
+    def stalled_max_ms(self) -> int:
+        """How long a reader may take nothing of its response at the moment."""
+        is_crowded = self.total_bytes > self._bytes_max
+        return KAFKA_STALLED_CROWDED_TIME_MAX_MS if is_crowded else KAFKA_STALLED_TIME_MAX_MS
 
     def changed(self, number: int, size: int) -> None:
-        """So much waits to be taken on a connection."""
+        """So much waits to be taken on a connection; 0 as well if it is gone."""
         self.total_bytes += size - self._by_connection.pop(number, 0)
         if size:
             self._by_connection[number] = size
-        if self._waiting and self.total_bytes <= self._bytes_max:
-            waiting, self._waiting = self._waiting, {}
-            for notify in waiting.values():
-                notify()
-
-    def forget(self, number: int) -> None:
-        """The connection is gone."""
-        self._waiting.pop(number, None)
-        self.changed(number, 0)

@@ -15,6 +15,7 @@ A bug is not an error: broken invariants raise :exc:`AssertionError`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -319,10 +320,10 @@ class InvalidRecordError(RefusedError):
 
     code, name = 87, "INVALID_RECORD"
 
-    def __init__(self, message: str, *, record_index: int | None = None) -> None:
-        """Blame one record of a batch, counted from 0, or the batch as a whole."""
+    def __init__(self, message: str, *, record_indexes: Sequence[int] = ()) -> None:
+        """Blame some records of a batch, counted from 0, or the batch as a whole."""
         super().__init__(message)
-        self.record_index = record_index
+        self.record_indexes = record_indexes
 
 
 class ResourceNotFoundError(RefusedError):

@@ -137,6 +137,9 @@ RECORDS_PER_BATCH_MAX: Final = 1_000_000
 """An iterator over a batch ends after this many, whatever the header claims. A batch of
 ``REQUEST_BYTES_MAX`` holds at most a seventh of it uncompressed; compressed ones more."""
 
+RECORDS_BLAMED_MAX: Final = 10_000
+"""Named in the error of a batch that is refused because of some of its records."""
+
 HEADERS_PER_RECORD_MAX: Final = 10_000
 """A record's header count is a varint that may claim anything."""
 
@@ -279,12 +282,16 @@ KAFKA_TLS_SHUTDOWN_TIME_MAX_S: Final = 2.0
 KAFKA_UNSENT_BYTES_PAUSE: Final = 16 * KIB
 """Responses that the peer does not take: beyond this, its next request waits."""
 
-KAFKA_UNSENT_BYTES_MAX: Final = 512 * MIB
-"""The same over all connections; beyond it, whoever asks next waits, whoever that is. Some tens of
-the largest answers."""
+KAFKA_UNSENT_BYTES_MAX: Final = 256 * MIB
+"""The same over all connections; beyond it, less patience is shown to those who take nothing. Four
+of the largest answers, or one for each of some hundred slow readers."""
 
 KAFKA_STALLED_TIME_MAX_MS: Final = 60_000
 """A peer that takes nothing of its response for this long is cut off."""
+
+KAFKA_STALLED_CROWDED_TIME_MAX_MS: Final = 5_000
+"""The same while all such responses together take too much memory. A reader that is only slow takes
+a little every second."""
 
 KAFKA_SWEEP_INTERVAL_MS: Final = 1_000
 """How often connections are looked at for the times above."""
@@ -475,6 +482,10 @@ among so many takes some tens of milliseconds of the event loop. Groups in use h
 CONSUMER_GROUP_PARTITIONS_MAX: Final = 200_000
 """Partitions that one consumer group divides; those beyond stay with nobody. A member that is
 alone has all of them, in one record of some 2 MiB and in one answer of half of that."""
+
+CONSUMER_DIVISION_ROUNDS_MAX: Final = 100
+"""How often the partitions of a group whose members subscribe to different topics are evened out.
+It takes a handful of rounds; what a contrived group still has uneven then stays so."""
 
 CONSUMER_SUBSCRIPTION_BYTES_MAX: Final = 1 * MIB
 """Names in one member's subscription: some ten thousand topics, and a quarter of a record."""

@@ -29,7 +29,7 @@ from ottla.model.errors import (
     RecordListTooLargeError,
 )
 from ottla.model.ids import NO_TIMESTAMP_MS
-from ottla.model.limits import RECORDS_PER_BATCH_MAX
+from ottla.model.limits import RECORDS_BLAMED_MAX, RECORDS_PER_BATCH_MAX
 from ottla.record.batch import (
     HEADER_BYTES,
     BatchHeader,
@@ -107,19 +107,23 @@ def check_client_records(
     Raises:
         CorruptMessageError: the records do not decompress.
         InvalidRecordError: a record is malformed, their number is not what the header claims, or
-            one has no key where it needs one; the message gives its index in the batch.
+            some have no key where they need one; the error has their indexes in the batch.
         InvalidTimestampError: a record's timestamp is too far from ``now_ms``.
     """
     ranged = rules.timestamp_type is TimestampType.CREATE_TIME
+    keyless: list[int] = []
     for index, record in enumerate(iterate_records(batch)):
-        if key_required and record.key is None:
-            raise InvalidRecordError(
-                f"record {index} of the batch has no key, but the topic is compacted by key; "
-                f"give every record one",
-                record_index=index,
-            )
+        if key_required and record.key is None and len(keyless) < RECORDS_BLAMED_MAX:
+            keyless.append(index)
         if ranged:
             _check_timestamp(f"record {index}'s", record.timestamp_ms, rules, now_ms)
+    if keyless:
+        others = f" and {len(keyless) - 1} more" if len(keyless) > 1 else ""
+        raise InvalidRecordError(
+            f"record {keyless[0]}{others} of the batch: no key, but the topic is compacted by key; "
+            "give every record one",
+            record_indexes=keyless,
+        )
 
 
 def _check_size(header: BatchHeader, rules: AppendRules) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from ottla.testing.conversation import Conversation
 from ottla.testing.faults import Faults
@@ -37,6 +37,8 @@ UNSENT_BYTES_MAX: Final = 1024 * 1024
 
 BACKLOG: Final = 1024
 """Connections that the kernel accepts before we do: a test may open hundreds at once."""
+
+CLOSE_TIMEOUT_S: Final = 5.0
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """To the broker on this machine, which may be paused."""
@@ -78,8 +80,9 @@ class KafkaProxy:
     async def close(self) -> None:
         """Close everything for good."""
         await self.refuse_connections()
-        while self._connections:
-            await asyncio.wait([connection.closed for connection in self._connections])
+        if closing := [connection.closed for connection in self._connections]:
+            _, open_still = await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
+            assert not open_still, "an aborted connection is closed at once"
         self._held.release()
 
     def drop(self) -> None:
@@ -215,7 +218,9 @@ class _Way:
 
     def come(self, piece: bytes | None) -> None:
         """Take what was read; ``None``: the end."""
-        if not (self._delay_s or self._under_way or self._is_cut):
+        # A transport that has just been made may begin to read although it was told not to.
+        waits = self._is_cut or self._is_connecting
+        if not (waits or self._delay_s or self._under_way):
             self._hand_over(piece)
             return
         due = asyncio.get_running_loop().time() + self._delay_s
@@ -268,6 +273,8 @@ class _End(asyncio.Protocol):
         self.way = way
         self._connection = connection
         self._made = made
+        self._has_ended = False
+        """Whether the peer has said all that it says."""
         self._transport: asyncio.Transport | None = None
 
     @property
@@ -293,8 +300,8 @@ class _End(asyncio.Protocol):
     # --- Of asyncio ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have its methods and are none of its subclasses.
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
         self.way.begin(transport, self._ended_by_peer)
         self._made()
@@ -324,7 +331,11 @@ class _End(asyncio.Protocol):
         self._connection.other(self).way.stuffed(is_stuffed=False)
 
     def _ended_by_peer(self) -> None:
-        """The peer has said all that it says, and hears what is said to it."""
+        """The peer has said all that it says, and hears what is still said to it."""
+        self._has_ended = True
         other = self._connection.other(self)
-        if other._transport is not None and not other._transport.is_closing():  # noqa: SLF001
+        if other._has_ended:  # noqa: SLF001 -- of the same class
+            self.close()
+            other.close()
+        elif other._transport is not None and not other._transport.is_closing():  # noqa: SLF001
             other._transport.write_eof()  # noqa: SLF001

@@ -6,7 +6,10 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+CALL_TIMEOUT_S: Final = 30.0
+"""Nothing that is called here takes a second."""
 
 T = TypeVar("T")
 
@@ -30,7 +33,7 @@ class LoopThread:
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` there, and return what it returns when it has."""
         assert self._loop is not None, "not started"
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT_S)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call ``function`` there, between two events, and return what it returns."""

@@ -34,6 +34,7 @@ from ottla.v1 import (
     cluster_pb2,
     cluster_pb2_grpc,
     configs_pb2_grpc,
+    groups_pb2_grpc,
     log_pb2,
     log_pb2_grpc,
     topics_pb2,
@@ -41,6 +42,7 @@ from ottla.v1 import (
 )
 from tests.client.fake_admin import FakeConfigsService, FakeTopicsService, described
 from tests.client.fake_cluster_service import FakeClusterService
+from tests.client.fake_groups import FakeGroups, groups_servicer
 from tests.client.fake_log import FakePartition
 
 
@@ -164,6 +166,7 @@ class FakeCluster:
         self.changes_told = 0
         self.changes: list[tuple[object, ...]] = []
         """What administrators changed."""
+        self.groups = FakeGroups(self)
 
     async def start(self) -> None:
         for broker in self.brokers:
@@ -183,6 +186,7 @@ class FakeCluster:
             leader = self.brokers[len(existing) % len(self.brokers)].id
             existing.append(FakePartition(leader, keeps_batches=not self.discards))
             self.tell_metadata()
+        self.groups.topics_changed()
         return existing
 
     def tell_metadata(self) -> None:
@@ -291,6 +295,7 @@ class FakeBroker:
         cluster_pb2_grpc.add_ClusterServicer_to_server(FakeClusterService(self), server)
         topics_pb2_grpc.add_TopicsServicer_to_server(FakeTopicsService(self.cluster), server)
         configs_pb2_grpc.add_ConfigsServicer_to_server(FakeConfigsService(self.cluster), server)
+        groups_pb2_grpc.add_GroupsServicer_to_server(groups_servicer(self), server)
         address = f"127.0.0.1:{self.port}"
         self.port = (
             server.add_insecure_port(address)

@@ -200,6 +200,7 @@ class GroupWorld(World):
         log_records_min: int = 100_000,
         requests_max: int = 1_000,
         new_machine: Callable[[], ShardMachine] | None = None,
+        voters: int = 1,
     ) -> None:
         """Use small machines if no others are given."""
         super().__init__()
@@ -228,7 +229,10 @@ class GroupWorld(World):
             ),
         )
         config = OffsetsTopicConfig(
-            partitions=4, replication_factor=3, segment_bytes=100 * 1024 * 1024
+            partitions=4,
+            replication_factor=3,
+            segment_bytes=100 * 1024 * 1024,
+            voters=voters,
         )
         self.groups = BrokerGroupsService(
             self.shards, self.metadata, OffsetsTopic(self.topics, self.metadata, config)

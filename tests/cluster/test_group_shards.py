@@ -20,10 +20,12 @@ from ottla.model.errors import (
     UnknownMemberIdError,
     UnknownTopicOrPartitionError,
 )
-from ottla.model.ids import LeaderEpoch, Offset, TopicPartition
+from ottla.model.ids import BrokerId, LeaderEpoch, Offset, TopicPartition
 from ottla.model.topic_names import CONSUMER_OFFSETS
 from tests.cluster.group_world import GroupWorld, commit, join
 from tests.cluster.world import ME, OTHER, BusyReaders, broker, until
+
+OTHER_PLACE = TopicPartition("logs", 0)
 
 
 @pytest.fixture
@@ -149,6 +151,30 @@ async def test_while_the_log_is_read_groups_have_to_wait(groups: GroupWorld) -> 
         busy.end()
     await groups.led()
     assert await groups.committed() == 7
+
+
+async def test_a_topic_that_comes_while_the_log_is_read_is_heard_of(groups: GroupWorld) -> None:
+    await groups.commit(7)
+    busy = BusyReaders(groups.readers)
+    await groups.change_partition(CONSUMER_OFFSETS, 0, leader=OTHER, replicas=(ME, OTHER))
+    await groups.change_partition(CONSUMER_OFFSETS, 0, leader=ME)
+    await groups.create_topic("new")
+    busy.end()
+    await groups.led()
+    assert "new" in groups.machine.images[-1].topics
+
+
+async def test_what_lies_before_the_log_start_is_not_read(groups: GroupWorld) -> None:
+    both = [commit(7).offsets[0], replace(commit(8).offsets[0], topic_partition=OTHER_PLACE)]
+    await groups.create_topic(OTHER_PLACE.topic)
+    await groups.groups.submit(CommitOffsets(group_id="group", offsets=both))
+    await groups.flushed()
+    groups.shards.shards[0].log.delete_before(Offset(1))
+    await groups.change_partition(CONSUMER_OFFSETS, 0, leader=OTHER, replicas=(ME, OTHER))
+    await groups.change_partition(CONSUMER_OFFSETS, 0, leader=ME)
+    await groups.led()
+    assert await groups.committed() == -1
+    assert list(groups.machine.offsets.values()) == [b"8"]
 
 
 async def test_a_log_that_takes_no_records_lets_no_request_change_anything(
@@ -321,6 +347,19 @@ async def test_the_first_group_makes_the_topic() -> None:
     assert await world.groups.coordinator_of("group") == ME
     (asked,) = world.topics.asked
     assert (asked.partitions, asked.replication_factor) == (4, 2)
+    await world.stop()
+
+
+async def test_a_cluster_that_is_starting_is_waited_for() -> None:
+    world = GroupWorld(voters=3)
+    await world.start()
+    asked = asyncio.ensure_future(world.groups.coordinator_of("group"))
+    await asyncio.sleep(0)
+    assert world.topics.asked == []
+    third = BrokerId(3)
+    await world.publish(brokers={**world.image.brokers, third: broker(third)})
+    await asked
+    assert world.topics.asked[0].replication_factor == 3
     await world.stop()
 
 

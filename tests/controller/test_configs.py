@@ -150,7 +150,7 @@ def test_list_that_the_topic_does_not_set_starts_from_the_brokers() -> None:
         (change("retention.ms", "soon"), "INVALID_CONFIG"),
         (change("retention", "1"), "INVALID_CONFIG"),
         (change("retention.ms", "1", APPEND), "INVALID_CONFIG"),
-        (change("cleanup.policy", "compact", APPEND), "INVALID_CONFIG"),
+        (change("cleanup.policy", "archive", APPEND), "INVALID_CONFIG"),
         (change("segment.ms", "9"), "INVALID_REQUEST"),
     ],
 )

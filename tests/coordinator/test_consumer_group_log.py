@@ -10,6 +10,8 @@ from ottla.coordinator import consumer_group_records as records
 from ottla.coordinator.consumer_group_records import ReplayedGroup
 from ottla.coordinator.consumer_member import MemberProfile
 from ottla.coordinator.effects import GroupRecord
+from ottla.coordinator.requests import CommitOffsets, OffsetToCommit
+from ottla.model.ids import Offset, TopicPartition
 from ottla.wire.group_records import (
     ConsumerGroupCurrentMemberAssignmentKey,
     ConsumerGroupCurrentMemberAssignmentValue,
@@ -144,6 +146,46 @@ def test_division_that_was_planned_is_made(world: ConsumerWorld) -> None:
     settle(world, first, second)
 
     assert (len(first.has), len(second.has)) == (2, 2)
+
+
+def test_member_that_lost_an_answer_is_accepted_by_the_next_coordinator(
+    world: ConsumerWorld,
+) -> None:
+    first, second = _settled(world)
+    first.leave()
+    world.wait(1_000)
+    lost = world.beat(world.request("b", second.epoch, group_instance_id="i"))
+    world.read_log_anew()
+
+    answer = world.beat(world.request("b", second.epoch, group_instance_id="i", owned=second.owned))
+
+    assert (answer.member_epoch, answer.assignment) == (lost.member_epoch, lost.assignment)
+
+
+def test_who_joins_an_emptied_group_of_another_coordinator_gets_everything_at_once(
+    world: ConsumerWorld,
+) -> None:
+    Client(world, "a", "orders").join().leave()
+    world.read_log_anew()
+
+    assert len(Client(world, "b", "orders").join().has) == 4
+
+
+def test_next_coordinator_knows_since_when_a_member_has_its_partitions(
+    world: ConsumerWorld,
+) -> None:
+    first, second = Client(world, "a", "orders").join(), Client(world, "b", "orders").join()
+    settle(world, first, second)
+    mine = OffsetToCommit(
+        topic_partition=TopicPartition("orders", min(first.owned[world.topic_id("orders")])),
+        offset=Offset(5),
+    )
+    world.read_log_anew()
+
+    late = CommitOffsets(
+        group_id="group", member_id="a", generation_or_member_epoch=1, offsets=[mine]
+    )
+    assert (first.epoch, world.group.check_commit(late)) == (2, [None])
 
 
 def test_group_that_was_forgotten_is_unknown(world: ConsumerWorld) -> None:

@@ -7,10 +7,10 @@ import pytest
 from tests.coordinator.consumer_walk import Walk
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_partitions_have_one_owner_throughout_and_a_fair_one_in_the_end(seed: int) -> None:
     walk = Walk(seed)
-    for _ in range(4):
+    for _ in range(3):
         for _ in range(40):
             walk.step()
         walk.settle()

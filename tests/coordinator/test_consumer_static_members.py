@@ -111,6 +111,33 @@ def test_static_member_that_does_not_come_back_is_replaced_after_its_session(
     assert len(other.has) == 4
 
 
+def test_static_member_that_left_for_a_while_has_nothing_to_give_back_in_time(
+    world: ConsumerWorld,
+) -> None:
+    first = Client(world, "a", "orders", group_instance_id="i", rebalance_timeout_ms=9_000).join()
+    second = Client(world, "b", "orders").join()
+    world.wait(1_000)
+    first.beat()
+    first.leave(-2)
+    world.wait(10_000)
+    second.beat()
+
+    assert [one.member_id for one in world.describe().members] == ["a", "b"]
+    assert len(second.has) == 2
+
+
+def test_successor_is_in_the_log_with_what_it_shall_have(world: ConsumerWorld) -> None:
+    other, first = Client(world, "b", "orders").join(), _static(world, "a").join()
+    settle(world, other, first)
+    first.leave(-2)
+    _static(world, "c").join()
+    before = world.describe()
+
+    world.read_log_anew()
+
+    assert world.describe() == before
+
+
 def test_only_a_static_member_can_leave_for_a_while(world: ConsumerWorld) -> None:
     Client(world, "a", "orders").join()
 

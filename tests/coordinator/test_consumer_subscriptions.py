@@ -179,6 +179,14 @@ def test_topic_that_vanishes_is_taken_away(world: ConsumerWorld, said: dict[str,
     assert (client.has, client.told, world.group.state) == (set(), {}, "Stable")
 
 
+def test_expression_does_not_mean_a_topic_that_has_vanished(world: ConsumerWorld) -> None:
+    client = _by_expression(world, "p.*")
+    world.topics(parts=0)
+    settle(world, client)
+
+    assert not world.group.is_subscribed_to("parts")
+
+
 def test_topic_that_is_made_anew_is_another_one(world: ConsumerWorld) -> None:
     client = Client(world, "a", "parts").join()
     world.topics(parts=0)

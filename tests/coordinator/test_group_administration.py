@@ -178,6 +178,20 @@ def test_coordinator_takes_no_more_bytes_of_assignments_than_it_can_hold() -> No
     assert failure(lambda: shell.answer(token)) == 81
 
 
+def test_members_go_on_with_a_coordinator_that_can_hold_no_more() -> None:
+    shell = Shell()
+    leader, follower = Member(shell), Member(shell)
+    stable(leader, follower)
+    shell.shard._groups.bytes_held += limits.GROUP_BYTES_PER_SHARD_MAX
+    assert failure(lambda: shell.answer(Member(shell).ask_to_join())) == 81
+
+    tokens = [leader.ask_to_join(), follower.ask_to_join()]
+
+    assert {shell.answer(token).generation_id for token in tokens} == {2}
+    leader.generation_id = 2
+    assert shell.answer(leader.ask_to_sync({leader.member_id: b"all"})).assignment == b"all"
+
+
 def test_ids_that_were_given_count_as_members_do() -> None:
     shell = Shell()
     before = shell.shard._groups.bytes_held

@@ -8,6 +8,7 @@ import pytest
 
 from ottla.coordinator import classic_requests
 from ottla.coordinator.classic_group import ClassicGroup
+from ottla.coordinator.effects import Token
 from ottla.coordinator.requests import ClassicGroupDescription, Joined
 from ottla.coordinator.shard import GroupShard
 from ottla.model.errors import OttlaError
@@ -70,8 +71,7 @@ def check_groups(shell: LossyShell) -> None:
         if group.state.value == "Stable":
             assert all(one.join_token is None and one.sync_token is None for one in members)
     assert shell.shard._groups.bytes_held == sum(
-        len(group.group_id) + (group.bytes_held if isinstance(group, ClassicGroup) else 0)
-        for group in shell.shard._groups
+        len(group.group_id) + group.bytes_held for group in shell.shard._groups
     )
     waiting = {
         token
@@ -114,47 +114,56 @@ def check_log(shell: LossyShell) -> None:
             assert descriptions(again)[group_id] == now
 
 
-def check_answers(
-    shell: LossyShell, seen: set[int], generations: dict[str, dict[int, str]]
-) -> None:
-    """Check that all who are in a generation were told the same of it."""
-    for token in shell.answers.keys() - seen:
-        seen.add(token)
-        answer = shell.answers[token]
-        if not isinstance(answer, Joined):
-            continue
-        asked = shell.asked[token]
-        if asked.group_id == MIXED_GROUP:
-            continue  # it begins anew with every change of its kind
-        assert asked.member_id in ("", answer.member_id)
-        leads = answer.leader == answer.member_id
-        assert bool(answer.members) == leads
-        # A static leader that starts anew has another id in the same generation.
-        leader = answer.leader.rsplit("-", 1)[0] if answer.leader[0] == "s" else answer.leader
-        told = f"{answer.protocol_type} {answer.protocol_name} {leader}"
-        known = generations.setdefault(asked.group_id, {})
-        assert known.setdefault(answer.generation_id, told) == told
+class Generations:
+    """What members were told of the generations of each group."""
+
+    def __init__(self, shell: LossyShell) -> None:
+        self._shell = shell
+        self._seen: set[Token] = set()
+        self._told: dict[str, dict[int, str]] = {}
+        self._since: dict[str, int] = {}
+        """Requests up to this one were made to a group that is no more, or knew more."""
+
+    def begin_anew(self, group_id: str) -> None:
+        self._told.pop(group_id, None)
+        self._since[group_id] = len(self._shell.asked)
+
+    def check(self) -> None:
+        """Check that all who are in a generation were told the same of it."""
+        for token in self._shell.answers.keys() - self._seen:
+            self._seen.add(token)
+            answer, asked = self._shell.answers[token], self._shell.asked[token]
+            # A group of both kinds begins anew with every change of its kind.
+            if not isinstance(answer, Joined) or asked.group_id == MIXED_GROUP:
+                continue
+            assert asked.member_id in ("", answer.member_id)
+            assert bool(answer.members) == (answer.leader == answer.member_id)
+            if token <= self._since.get(asked.group_id, 0):
+                continue
+            # A static leader that starts anew has another id in the same generation.
+            leader = answer.leader.rsplit("-", 1)[0] if answer.leader[0] == "s" else answer.leader
+            told = f"{answer.protocol_type} {answer.protocol_name} {leader}"
+            known = self._told.setdefault(asked.group_id, {})
+            assert known.setdefault(answer.generation_id, told) == told
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_groups_stay_whole(seed: int) -> None:
     walk = Walk(seed)
     shell = walk.shell
-    seen: set[int] = set()
-    generations: dict[str, dict[int, str]] = {}
+    generations = Generations(shell)
     for step in range(STEPS):
-        shards = shell.shard
+        shard = shell.shard
         walk.step()
         check_groups(shell)
         if step % 15 == 0:
             check_offsets(shell)
             check_log(shell)
-        if shell.shard is not shards:
-            generations.clear()  # those that were not in the log may begin once more
         for group_id in GROUPS:
-            if shell.shard._groups.get(group_id) is None:
-                generations.pop(group_id, None)
-        check_answers(shell, seen, generations)
+            # What is not in the log may begin once more.
+            if shell.shard is not shard or shell.shard._groups.get(group_id) is None:
+                generations.begin_anew(group_id)
+        generations.check()
     check_log(shell)
 
     walk.settle()

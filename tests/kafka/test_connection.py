@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from ottla.kafka.handling import Begun, DisconnectError, RequestContext, Throttled
+from ottla.kafka.unsent import UnsentResponses
 from ottla.model.limits import (
     KAFKA_BYTES_READ_AHEAD_MAX,
     KAFKA_FIRST_REQUEST_TIME_MAX_MS,
     KAFKA_FRAME_TIME_MIN_MS,
     KAFKA_REQUESTS_BEGUN_MAX,
+    KAFKA_STALLED_CROWDED_TIME_MAX_MS,
     KAFKA_STALLED_TIME_MAX_MS,
 )
 from ottla.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -232,6 +234,17 @@ async def test_bad_request_costs_its_connection_and_no_other(make: MakeDoor, sen
     assert await bad.is_hung_up_on()
     good.beat(1)
     assert await good.beaten() == 1
+
+
+async def test_what_came_before_a_bad_request_is_answered(make: MakeDoor) -> None:
+    client = await (await make()).connect()
+
+    client.beat(1)
+    client.beat(2)
+    client.writer.write(request_start(100, 999, 0))
+
+    assert [await client.beaten(), await client.beaten()] == [1, 2]
+    assert await client.is_hung_up_on()
 
 
 async def test_handler_can_close_the_connection_after_what_was_begun_before(
@@ -463,6 +476,21 @@ async def test_client_that_takes_nothing_of_its_answer_is_hung_up_on(make: MakeD
         return door.counted.connections == {"PLAINTEXT": 0}
 
     await until(gone)
+
+
+def test_less_patience_is_shown_while_there_is_too_much_to_send() -> None:
+    unsent = UnsentResponses(100)
+    unsent.changed(1, 100)
+    assert unsent.stalled_max_ms == KAFKA_STALLED_TIME_MAX_MS
+
+    unsent.changed(2, 50)
+    assert unsent.stalled_max_ms == KAFKA_STALLED_CROWDED_TIME_MAX_MS
+
+    unsent.changed(1, 10)
+    assert unsent.stalled_max_ms == KAFKA_STALLED_TIME_MAX_MS
+    unsent.changed(1, 0)
+    unsent.changed(2, 0)
+    assert unsent.total_bytes == 0
 
 
 # --- Counting ---

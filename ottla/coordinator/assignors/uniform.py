@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from ottla.coordinator.assignors.assignor import MemberToAssign
 from ottla.model.ids import TopicId
+from ottla.model.limits import CONSUMER_DIVISION_ROUNDS_MAX
 
 
 def assign_uniformly(
@@ -132,10 +133,10 @@ def _divide_among_pools(member_ids: list[str], pools: list[_Pool]) -> None:
             loads[member_id] += len(mine)
     for pool in pools:
         _give_to_the_least_loaded(pool, loads)
-    moved = 1
-    while moved:
+    for _ in range(CONSUMER_DIVISION_ROUNDS_MAX):
         # Evening one pool out may make another uneven.
-        moved = sum(_even_out(pool, loads) for pool in pools)
+        if not sum(_even_out(pool, loads) for pool in pools):
+            break
 
 
 def _give_to_the_least_loaded(pool: _Pool, loads: dict[str, int]) -> None:

@@ -22,6 +22,7 @@ from ottla.wire.messages.alter_replica_log_dirs import (
     AlterReplicaLogDirsResponse,
     AlterReplicaLogDirTopic,
 )
+from ottla.wire.messages.create_topics import CreatableReplicaAssignment, CreatableTopic
 from ottla.wire.messages.describe_log_dirs import (
     DescribableLogDirTopic,
     DescribeLogDirsRequest,
@@ -199,10 +200,17 @@ async def test_election_without_a_good_preferred_leader_says_so(door: AdminDoor)
 async def test_nothing_named_is_nothing_elected_and_null_is_all_that_need_it(
     door: AdminDoor,
 ) -> None:
-    await door.create("web")
+    chosen = CreatableReplicaAssignment(partition_index=0, broker_ids=[1, 2])
+    wanted = CreatableTopic(
+        name="web", num_partitions=-1, replication_factor=-1, assignments=[chosen]
+    )
+    await door.create(wanted, "app")
+    await move(door, ("web", 0, [2, 1]))
 
     assert await elect(door, {}) == {}
-    assert await elect(door, None) == {}
+    assert door.image.topics["web"].partitions[0].leader == 1
+    assert await elect(door, None) == {("web", 0): 0}
+    assert door.image.topics["web"].partitions[0].leader == 2
 
 
 async def test_unknown_type_of_election_is_refused(door: AdminDoor) -> None:

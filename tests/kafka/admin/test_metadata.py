@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from ottla.controller.requests import Reassign, Reassignment
-from ottla.model.ids import TopicPartition
+from ottla.controller.requests import Reassign, Reassignment, UnfenceBroker
+from ottla.model.ids import BrokerId, TopicPartition
 from ottla.model.limits import METADATA_TOPICS_MAX
 from ottla.wire.messages.describe_cluster import (
     DescribeClusterRequest,
@@ -95,6 +95,20 @@ async def test_replica_on_a_fenced_broker_is_offline(door: AdminDoor) -> None:
 
     for part in topic.partitions:
         assert part.offline_replicas == [2] * (2 in part.replica_nodes)
+
+
+async def test_replica_is_not_offline_any_more_when_its_broker_is_back(door: AdminDoor) -> None:
+    await door.create("web")
+    door.plane.fence(2)
+    door.plane.publish()
+    await door.metadata("web")
+    epoch = door.image.brokers[BrokerId(2)].broker_epoch
+    request = UnfenceBroker(broker_id=BrokerId(2), broker_epoch=epoch)
+    await door.plane.driver.submit(request, timeout_ms=TIMEOUT_MS)
+
+    (topic,) = (await door.metadata("web")).topics
+
+    assert [part.offline_replicas for part in topic.partitions] == [[], []]
 
 
 async def test_partition_without_leader_says_so_and_is_described(door: AdminDoor) -> None:

@@ -373,6 +373,7 @@ async def test_13_pages_add_up_to_the_metadata(door: AdminDoor, limit: int) -> N
     ]
     assert paged == sorted(told)
     assert all(sum(len(t.partitions) for t in page.topics) <= limit for page in found)
+    assert all(answer.partitions for page in found for answer in page.topics)
 
 
 async def test_13_topics_named_are_described_in_order_with_those_that_are_unknown(

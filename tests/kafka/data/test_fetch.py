@@ -13,7 +13,7 @@ from ottla.kafka.fetch_shares import FetchShares
 from ottla.kafka.handling import Throttled
 from ottla.model.ids import Offset, TopicPartition
 from ottla.model.limits import FETCH_RESPONSE_BYTES_MAX, KAFKA_FETCH_SHARE_MS, MIB
-from ottla.record.batch import split_batches
+from ottla.record.batch import TRANSACTIONAL_BIT, split_batches, with_header
 from ottla.wire.messages.fetch import (
     FetchPartition,
     FetchRequest,
@@ -300,6 +300,40 @@ async def test_statement_24_read_committed_reaches_the_end_and_is_told_of_no_abo
     assert answer.aborted_transactions == []
     end = (await door.listed(-1, isolation_level=1)).offset
     assert answer.last_stable_offset == answer.high_watermark == end
+
+
+async def open_transaction(door: DataDoor) -> None:
+    """Have a record of a transaction that is open at offset 1, behind a plain one."""
+    await door.produced(batch(b"plain"))
+    (open_,) = split_batches(batch(b"open", producer_id=7, producer_epoch=0, sequence=0))
+    header = open_.header._replace(attributes=TRANSACTIONAL_BIT)
+    door.world.partition().append([with_header(header, open_.records)], acks=1)
+    await door.world.flushed()
+
+
+async def test_statement_24_read_committed_ends_where_a_transaction_is_open(
+    door: DataDoor,
+) -> None:
+    await open_transaction(door)
+
+    committed = await door.fetched(isolation_level=1)
+    everything = await door.fetched(isolation_level=0)
+
+    assert (base_offsets(committed), base_offsets(everything)) == ([0], [0, 1])
+    assert (committed.high_watermark, committed.last_stable_offset) == (2, 1)
+    assert (await door.listed(-1, isolation_level=1)).offset == 1
+    assert (await door.listed(-1, isolation_level=0)).offset == 2
+
+
+async def test_statement_24_a_reader_at_an_open_transaction_waits(door: DataDoor) -> None:
+    await open_transaction(door)
+
+    waiting = asyncio.ensure_future(door.fetched(1, isolation_level=1, max_wait_ms=500))
+    await begun(waiting)
+    door.world.clock.passed_ms += 501
+    door.world.waiters.reads.expire_due()
+
+    assert base_offsets(await waiting) == []
 
 
 # --- Epochs -----------------------------------------------------------------------------------

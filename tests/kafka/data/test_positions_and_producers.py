@@ -202,6 +202,17 @@ async def test_statement_28_what_the_broker_keeps_for_itself_stays(door: DataDoo
     assert (await delete(door, -1, "__consumer_offsets")).error_code == POLICY_VIOLATION
 
 
+@pytest.mark.parametrize(
+    ("policy", "code"), [("compact", POLICY_VIOLATION), ("compact,delete", NONE)]
+)
+async def test_statement_28_what_is_only_compacted_stays(
+    door: DataDoor, policy: str, code: int
+) -> None:
+    await door.world.create_topic("table", cleanup_policy=policy)
+
+    assert (await delete(door, -1, "table")).error_code == code
+
+
 async def test_partitions_that_are_not_here_fail_by_themselves(door: DataDoor) -> None:
     assert (await delete(door, -1, "gone")).error_code == UNKNOWN_TOPIC
 

@@ -405,13 +405,13 @@ async def produced_compacted(door: DataDoor, records: bytes) -> PartitionProduce
     return answer
 
 
-async def test_statement_15_a_record_without_a_key_is_pointed_out_in_a_compacted_topic(
+async def test_statement_15_records_without_keys_are_pointed_out_in_a_compacted_topic(
     door: DataDoor,
 ) -> None:
-    answer = await produced_compacted(door, keyed(b"a", b"b", None, b"c"))
+    answer = await produced_compacted(door, keyed(b"a", b"b", None, b"c", None))
 
     assert answer.error_code == INVALID_RECORD
-    assert [error.batch_index for error in answer.record_errors] == [2]
+    assert [error.batch_index for error in answer.record_errors] == [2, 4]
 
 
 async def test_statement_15_of_a_batch_with_a_record_without_a_key_nothing_is_appended(
