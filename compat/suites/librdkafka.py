@@ -18,6 +18,7 @@ and the machine may just have been busy.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -46,6 +47,7 @@ _SUMMARY: Final = re.compile(
 _FAILURE: Final = re.compile(
     r'^### Test "(?!<MAIN>).*? failed at (.*?) at .*?###\n(.*)$', re.MULTILINE
 )
+_ENDED: Final = re.compile(r"=+ Test (\d{4}_\w+) (PASSED|FAILED|SKIPPED) =+")
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _QUICK: Final = (
     "0001", "0002", "0007", "0008", "0011", "0012", "0013", "0014", "0017", "0022", "0026", "0029",
@@ -54,6 +56,14 @@ _QUICK: Final = (
 )  # fmt: skip
 
 
+_DELETE_TOPICS: Final = """
+import sys
+from confluent_kafka.admin import AdminClient
+admin = AdminClient({"bootstrap.servers": sys.argv[1]})
+names = [name for name in admin.list_topics(timeout=30).topics if name.startswith("rdkafkatest")]
+for future in admin.delete_topics(names).values() if names else ():
+    future.exception(30)
+"""
 _SPLIT: Final = "0081"
 """The test of all admin calls is run in parts, for it ends at the first that fails."""
 _OTHER_VERSIONS: Final = {"0109": "2.0.0"}
@@ -99,7 +109,10 @@ def subscribes(tests: Path, case: Case) -> bool:
 def parse(output: str) -> dict[str, tuple[Outcome, float, str]]:
     """Return what the summary at the end of a run tells of each case."""
     states = {"PASSED": Outcome.PASSED, "SKIPPED": Outcome.SKIPPED}
-    found = {}
+    # Where there is no summary, because a failed test held the library up, some tests have ended.
+    found = {
+        name: (states.get(state, Outcome.FAILED), 0.0, "") for name, state in _ENDED.findall(output)
+    }
     for name, state, seconds, words in _SUMMARY.findall(output):
         detail = " ".join(words.split())
         found[name] = (states.get(state, Outcome.FAILED), float(seconds), detail)
@@ -120,11 +133,13 @@ class Unit:
     cases: Sequence[Case]
     part: str = ""
     """A function of the test; its cases are named with it."""
+    again: bool = False
 
     @property
     def label(self) -> str:
         """Of its output."""
-        return f"{self.number}-{self.part}" if self.part else self.number
+        words = [self.number, self.part, "again" if self.again else ""]
+        return "-".join(word for word in words if word)
 
     def told_name(self, case: Case) -> str:
         """Return how a case is called in our results."""
@@ -253,7 +268,14 @@ def _cases(run: Run, *, auto_create: bool, protocol: str) -> Iterator[CaseResult
             stop_programs()
             raise
     for unit in again:
-        yield from _run_unit(run, unit, mode)
+        _delete_topics(run)
+        yield from _run_unit(run, dataclasses.replace(unit, again=True), mode)
+
+
+def _delete_topics(run: Run) -> None:
+    """Delete what tests left behind: some subscribe to patterns that match it."""
+    program = (python_of("python-clients"), "-c", _DELETE_TOPICS, run.target.bootstrap)
+    run_program(program, output=run.directory / "deleted-topics.log", time_limit_s=60.0)
 
 
 def _suite(name: str, title: str, *, auto_create: bool, protocol: str, quick: bool) -> Suite:

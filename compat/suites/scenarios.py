@@ -1,7 +1,12 @@
-"""The scenarios of ``compat/clients``: programs that print a line for each step."""
+"""The scenarios of ``compat/clients``: programs that print a line for each step.
+
+One with a step that fails is run once more, for clients have races of their own (kafka-python 3 now
+and then does not end joining a group, with Apache Kafka too). A step that passes then says so.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -29,6 +34,7 @@ CLIENTS: Final = ROOT / "compat" / "clients"
 TIME_LIMIT_S: Final = 420.0
 """Of one scenario: every step waits 40 s at most for each of its conditions."""
 
+_BAD: Final = (Outcome.FAILED, Outcome.TIMED_OUT)
 _STEP: Final = re.compile(r"^(ok|not ok) (.*)$")
 
 
@@ -53,25 +59,44 @@ def parse(suite: str, output: str) -> list[CaseResult]:
 
 def _cases(command: Callable[[str], Sequence[str | Path]]) -> Callable[[Run], Iterator[CaseResult]]:
     def run(this: Run) -> Iterator[CaseResult]:
-        output = this.directory / f"{this.suite}.log"
-        ended = run_program(
-            command(this.target.bootstrap), output=output, time_limit_s=TIME_LIMIT_S, cwd=ROOT
-        )
-        text = output.read_text(errors="replace")
-        results = parse(this.suite, text)
-        yield from results
-        if ended.timed_out:
-            words = f"the scenario was stopped after {TIME_LIMIT_S:.0f} s"
-            yield CaseResult(
-                suite=this.suite, case="the end", outcome=Outcome.TIMED_OUT, detail=words
-            )
-        elif not results or (
-            ended.status and all(result.outcome is not Outcome.FAILED for result in results)
-        ):
-            last = " / ".join(text.strip().splitlines()[-2:])[:LAST_WORDS_MAX]
-            yield CaseResult(suite=this.suite, case="the end", outcome=Outcome.FAILED, detail=last)
+        program = command(this.target.bootstrap)
+        first = _run_once(this, program, f"{this.suite}.log")
+        if any(result.outcome in _BAD for result in first):
+            second = _run_once(this, program, f"{this.suite}-again.log")
+            yield from better(first, second)
+        else:
+            yield from first
 
     return run
+
+
+def better(first: Sequence[CaseResult], second: Sequence[CaseResult]) -> list[CaseResult]:
+    """Return the steps of a second run; one that failed in the first says so in its detail."""
+    before = {result.case: result for result in first if result.outcome in _BAD}
+    told = []
+    for result in second:
+        if result.outcome is Outcome.PASSED and result.case in before:
+            words = f"in a second run only; in the first: {before[result.case].detail}"
+            told.append(dataclasses.replace(result, detail=words))
+        else:
+            told.append(result)
+    return told
+
+
+def _run_once(this: Run, program: Sequence[str | Path], log: str) -> list[CaseResult]:
+    output = this.directory / log
+    ended = run_program(program, output=output, time_limit_s=TIME_LIMIT_S, cwd=ROOT)
+    text = output.read_text(errors="replace")
+    results = parse(this.suite, text)
+    if ended.timed_out:
+        words = f"the scenario was stopped after {TIME_LIMIT_S:.0f} s"
+        end = CaseResult(suite=this.suite, case="the end", outcome=Outcome.TIMED_OUT, detail=words)
+        return [*results, end]
+    if not results or (ended.status and all(result.outcome not in _BAD for result in results)):
+        last = " / ".join(text.strip().splitlines()[-2:])[:LAST_WORDS_MAX]
+        end = CaseResult(suite=this.suite, case="the end", outcome=Outcome.FAILED, detail=last)
+        return [*results, end]
+    return results
 
 
 def _python(module: str, component: str = "python-clients") -> Suite:

@@ -50,12 +50,13 @@ if TYPE_CHECKING:
         NoBrokersAvailableError,
         NoOffsetError,
         PartialFailureError,
+        RebalanceListenerError,
         TopicNotLoadedError,
     )
-    from ottla.client.group import RebalanceListener
     from ottla.client.group_offsets import OffsetAndMetadata
     from ottla.client.offset_lookup import EARLIEST, LATEST, MAX_TIMESTAMP, OffsetFound
     from ottla.client.producer import Producer
+    from ottla.client.rebalance_listener import RebalanceListener
     from ottla.model.ids import TopicPartition
 
 _HOMES = {
@@ -96,12 +97,13 @@ _HOMES = {
         "NoBrokersAvailableError",
         "NoOffsetError",
         "PartialFailureError",
+        "RebalanceListenerError",
         "TopicNotLoadedError",
     ),
-    "ottla.client.group": ("RebalanceListener",),
     "ottla.client.group_offsets": ("OffsetAndMetadata",),
     "ottla.client.offset_lookup": ("EARLIEST", "LATEST", "MAX_TIMESTAMP", "OffsetFound"),
     "ottla.client.producer": ("Producer",),
+    "ottla.client.rebalance_listener": ("RebalanceListener",),
     "ottla.model.ids": ("TopicPartition",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -149,6 +151,7 @@ __all__ = [
     "QuorumDescription",
     "QuorumNode",
     "RebalanceListener",
+    "RebalanceListenerError",
     "RecordHandle",
     "RecordMetadata",
     "TopicDescription",

@@ -11,6 +11,7 @@ The ones here never cross the wire:
     * :exc:`DeserializationError` -- the application's deserializer failed on a record
     * :exc:`NoOffsetError` -- no position, and ``auto_offset_reset="none"``
     * :exc:`LogTruncatedError` -- records that were read are not in the log any more
+    * :exc:`RebalanceListenerError` -- the application's rebalance listener failed
     * :exc:`AccessDeniedError` -- the broker does not let this client in
     * :exc:`PartialFailureError` -- some parts of an administrative request failed
     * :exc:`~ottla.model.errors.MetadataError`
@@ -96,6 +97,15 @@ class LogTruncatedError(OffsetOutOfRangeError):
         super().__init__(message)
         self.topic_partition = topic_partition
         self.offset = offset
+
+
+class RebalanceListenerError(OttlaError):
+    """The application's rebalance listener failed; its own exception is the cause.
+
+    The consumer ends: what the listener was to do for the partitions is not done.
+    """
+
+    name = "REBALANCE_LISTENER_FAILED"
 
 
 class AccessDeniedError(RefusedError):

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import grpc
 
 from ottla import __version__
+from ottla.cluster.client_rates import QuotaWindows
 from ottla.cluster.cluster_administration import BrokerAdministrationService
 from ottla.cluster.cluster_description import BrokerClusterService
 from ottla.cluster.configs import BrokerConfigsService
@@ -39,6 +40,7 @@ from ottla.cluster.partition import PartitionContext, Waiters
 from ottla.cluster.partition_settings import PartitionSettings
 from ottla.cluster.produce import BrokerProduceService
 from ottla.cluster.producer_ids import BrokerProducerIdsService
+from ottla.cluster.quotas import BrokerQuotasService
 from ottla.cluster.read_replicas import ReadReplicas
 from ottla.cluster.replica_description import ReplicaDescription
 from ottla.cluster.replica_fetcher import ReplicaFetcher
@@ -264,7 +266,13 @@ def services(parts: BrokerParts, config: BrokerConfig, *, gate: Gate, clock: Clo
             workers=parts.readers,
         ),
         groups=groups_service(config, parts.groups, metadata=control.metadata, topics=topics),
+        quotas=_quotas(config, control, clock),
     )
+
+
+def _quotas(config: BrokerConfig, control: ControlParts, clock: Clock) -> BrokerQuotasService:
+    windows = QuotaWindows(samples=config.quotas.window_count, size_ms=config.quotas.window_ms)
+    return BrokerQuotasService(control.metadata, windows=windows, clock=clock)
 
 
 def between_brokers(parts: BrokerParts) -> Sequence[Callable[[grpc.aio.Server], None]]:

@@ -11,42 +11,91 @@ two rates of one client may come from different entities:
 6. any other user;
 7. this client id, whoever the user;
 8. any other client id, whoever the user.
+
+What is named where a quota is set decides who shares its rate. By 3 and 6, all clients of one user
+do; by 7 and 8, all clients of one id, whoever their users; otherwise those of one id and one user.
+A default gives each of those that it stands for a rate of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Protocol
 
+from ottla.cluster.client_rates import ClientRates, Quota, QuotaWindows
+from ottla.cluster.services import ClientRate
 from ottla.model.image import DEFAULT_ENTITY, ClusterImage, QuotaEntity
 from ottla.model.quotas import CONSUMER_BYTE_RATE, PRODUCER_BYTE_RATE
+from ottla.runtime.clock import Clock
 
 
-class ClientQuota(NamedTuple):
-    """Bytes a second on one broker; ``None``: as many as it can."""
+class Metadata(Protocol):
+    """Where the quotas stand."""
 
-    producer_byte_rate: float | None
-    consumer_byte_rate: float | None
-
-
-UNLIMITED = ClientQuota(None, None)
+    @property
+    def image(self) -> ClusterImage:
+        """The cluster as this broker knows it."""
 
 
-def quota_for(image: ClusterImage, user: str, client_id: str) -> ClientQuota:
-    """Return what a client may send and receive; ``user`` without ``User:``."""
+def quota_for(image: ClusterImage, user: str, client_id: str, key: str) -> Quota | None:
+    """Return a client's quota of ``key``, ``None`` without one; ``user`` without ``User:``."""
     quotas = image.client_quotas
-    if not quotas:
-        return UNLIMITED
-    found: dict[str, float] = {}
-    for entity in _nearest_first(user, client_id):
-        found = {**quotas.get(entity, {}), **found}
-    return ClientQuota(found.get(PRODUCER_BYTE_RATE), found.get(CONSUMER_BYTE_RATE))
+    for set_for, shared_by in _nearest_first(user, client_id):
+        bytes_per_second = quotas.get(set_for, {}).get(key)
+        if bytes_per_second is not None:
+            return Quota(bytes_per_second, shared_by)
+    return None
 
 
-def _nearest_first(user: str, client_id: str) -> Iterator[QuotaEntity]:
+class BrokerQuotasService:
+    """A ``QuotasService``: the quotas of the cluster, kept on this broker."""
+
+    def __init__(self, metadata: Metadata, *, windows: QuotaWindows, clock: Clock) -> None:
+        self._metadata = metadata
+        self._clock = clock
+        self._produced = ClientRates(windows)
+        self._consumed = ClientRates(windows)
+
+    def producer_rate(self, user: str, client_id: str) -> ClientRate | None:
+        return self._rate(user, client_id, PRODUCER_BYTE_RATE, self._produced)
+
+    def consumer_rate(self, user: str, client_id: str) -> ClientRate | None:
+        return self._rate(user, client_id, CONSUMER_BYTE_RATE, self._consumed)
+
+    def _rate(self, user: str, client_id: str, key: str, rates: ClientRates) -> ClientRate | None:
+        image = self._metadata.image
+        if not image.client_quotas:
+            return None
+        quota = quota_for(image, user, client_id, key)
+        return None if quota is None else _Rate(quota, rates, self._clock)
+
+
+class _Rate:
+    """That of one client, for the time of a request."""
+
+    __slots__ = ("_clock", "_quota", "_rates")
+
+    def __init__(self, quota: Quota, rates: ClientRates, clock: Clock) -> None:
+        self._quota = quota
+        self._rates = rates
+        self._clock = clock
+
+    @property
+    def portion_bytes(self) -> int:
+        return self._rates.portion_bytes(self._quota)
+
+    def spend(self, size_bytes: int) -> None:
+        self._rates.spend(self._quota, size_bytes, self._clock.now_ms())
+
+    def wait_ms(self) -> int:
+        return self._rates.wait_ms(self._quota, self._clock.now_ms())
+
+
+def _nearest_first(user: str, client_id: str) -> Iterator[tuple[QuotaEntity, QuotaEntity]]:
+    """Yield for whom a quota could be set, and who would share it."""
     for of_user in (user, DEFAULT_ENTITY):
-        yield QuotaEntity(of_user, client_id)
-        yield QuotaEntity(of_user, DEFAULT_ENTITY)
-        yield QuotaEntity(of_user)
-    yield QuotaEntity(client_id=client_id)
-    yield QuotaEntity(client_id=DEFAULT_ENTITY)
+        for of_client in (client_id, DEFAULT_ENTITY):
+            yield QuotaEntity(of_user, of_client), QuotaEntity(user, client_id)
+        yield QuotaEntity(of_user), QuotaEntity(user)
+    for of_client in (client_id, DEFAULT_ENTITY):
+        yield QuotaEntity(client_id=of_client), QuotaEntity(client_id=client_id)

@@ -4,7 +4,7 @@ A door (gRPC today, Kafka's protocol next) translates bytes into these values an
 decides nothing. Everything that a request *means* -- defaults, limits, errors, waiting -- is in
 the implementations, one module a service: ``produce.py``, ``fetch.py``, ``fetch_stream.py``,
 ``offsets.py``, ``producer_ids.py``, ``topics.py``, ``configs.py``, ``cluster_description.py``,
-``cluster_administration.py``.
+``cluster_administration.py``, ``quotas.py``.
 The semantics are those written down in ``proto/ottla/v1/*.proto``.
 
 Two kinds of failure
@@ -511,6 +511,37 @@ class GroupsService(Protocol):
         """
 
 
+# --- Quotas ---------------------------------------------------------------------------------
+
+
+class ClientRate(Protocol):
+    """How much a client may get through, in one direction, together with who shares its quota."""
+
+    @property
+    def portion_bytes(self) -> int:
+        """How much should get through at a time."""
+
+    def spend(self, size_bytes: int) -> None:
+        """Take note of bytes that got through, or will at once."""
+
+    def wait_ms(self) -> int:
+        """For how long nothing more should get through; 0: it may."""
+
+
+class QuotasService(Protocol):
+    """What each client may send to this broker, and be sent by it.
+
+    A door asks for a client's rate, spends what a request brings or an answer carries, and keeps a
+    client waiting that has to wait. ``user`` is without ``User:``; ``None``: any number of bytes.
+    """
+
+    def producer_rate(self, user: str, client_id: str) -> ClientRate | None:
+        """For records that the client sends."""
+
+    def consumer_rate(self, user: str, client_id: str) -> ClientRate | None:
+        """For records that it is sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a door needs."""
@@ -524,3 +555,4 @@ class Services:
     cluster: ClusterService
     administration: AdministrationService
     groups: GroupsService
+    quotas: QuotasService

@@ -115,6 +115,14 @@ class ConnectionLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaConfig:
+    """Over how long the rates of clients are kept."""
+
+    window_count: int
+    window_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TlsConfig:
     """PEM files; nothing here has been read yet (:mod:`ottla.security.tls` does)."""
 
@@ -171,6 +179,7 @@ class BrokerConfig:
     replication: ReplicationConfig
     listeners: ListenerConfig
     connections: ConnectionLimits
+    quotas: QuotaConfig
     tls: TlsConfig
     topics: TopicDefaults
     groups: GroupsConfig
@@ -290,6 +299,10 @@ def _assemble(reader: _Reader, default_log_dir: Path) -> BrokerConfig:
             request_bytes_max=reader.number("socket.request.max.bytes"),
             queued_bytes_max=reader.limit("queued.max.request.bytes"),
             fetch_bytes_max=reader.number("fetch.max.bytes"),
+        ),
+        quotas=QuotaConfig(
+            window_count=reader.number("quota.window.num"),
+            window_ms=1_000 * reader.number("quota.window.size.seconds"),
         ),
         tls=TlsConfig(
             certificate=reader.path("ssl.certificate.location"),

@@ -251,6 +251,22 @@ _OWN_ROWS: Final = (
         "are smaller while many connections read, so that all of them fit into memory.",
     ),
     BrokerSetting(
+        key="quota.window.num",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1, maximum=1_000, unit="windows"),
+        default="11",
+        documentation="Over how many windows a client's quota in bytes a second is kept. A client "
+        "that was idle may make up for all of them but one, and one that has sent too much waits "
+        "for all of them at most.",
+    ),
+    BrokerSetting(
+        key="quota.window.size.seconds",
+        section=Section.CONNECTIONS,
+        kind=Number(minimum=1, maximum=600, unit="s"),
+        default="1",
+        documentation="The length of each of those windows.",
+    ),
+    BrokerSetting(
         key="ssl.certificate.location",
         section=Section.TLS,
         kind=FilePath(),

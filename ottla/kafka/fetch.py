@@ -14,7 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from ottla.cluster.services import FetchFailed, FetchService, PartitionFetched, PartitionToFetch
+from ottla.cluster.services import (
+    ClientRate,
+    FetchFailed,
+    FetchService,
+    PartitionFetched,
+    PartitionToFetch,
+    QuotasService,
+)
 from ottla.kafka.current_leaders import CODES, Cluster, CurrentLeaders
 from ottla.kafka.fetch_sessions import (
     Answers,
@@ -25,6 +32,7 @@ from ottla.kafka.fetch_sessions import (
 )
 from ottla.kafka.fetch_shares import FetchShares
 from ottla.kafka.handling import RequestContext, Throttled
+from ottla.kafka.throttling import consumer_rate
 from ottla.model.errors import (
     InvalidRequestError,
     NotLeaderOrFollowerError,
@@ -69,6 +77,7 @@ class FetchHandler:
         fetch: FetchService,
         cluster: Cluster,
         leaders: CurrentLeaders,
+        quotas: QuotasService,
         *,
         sessions: FetchSessions,
         shares: FetchShares,
@@ -77,6 +86,7 @@ class FetchHandler:
         self._fetch = fetch
         self._cluster = cluster
         self._leaders = leaders
+        self._quotas = quotas
         self._sessions = sessions
         self._shares = shares
         self._clock = clock
@@ -93,23 +103,32 @@ class FetchHandler:
             session = self._sessions.begin(asked, self._clock.now_ms())
         except OttlaError as error:
             return FetchResponse(error_code=error.code)
+        rate = consumer_rate(self._quotas, context)
+        if rate is not None and (mute_ms := rate.wait_ms()):
+            return _throttled(session, mute_ms)
         try:
-            answers = await self._answers(context, request, session)
+            answers = await self._answers(context, request, session, rate)
         except ThrottlingQuotaExceededError:
-            # As Kafka tells a reader to slow down: nothing, and how long to wait (KIP-219).
-            response = FetchResponse(throttle_time_ms=KAFKA_FETCH_THROTTLE_MS)
-            return Throttled(response, KAFKA_FETCH_THROTTLE_MS)
+            return _throttled(session, KAFKA_FETCH_THROTTLE_MS)
+        if rate is not None:
+            rate.spend(sum(len(answer.records or b"") for _, answer in answers))
         session_id, told = session.finish(answers, self._clock.now_ms())
         response = _response(session_id, told)
         self._name_leaders(context, response, told)
         return response
 
     async def _answers(
-        self, context: RequestContext, request: FetchRequest, session: SessionFetch
+        self,
+        context: RequestContext,
+        request: FetchRequest,
+        session: SessionFetch,
+        rate: ClientRate | None,
     ) -> list[tuple[PartitionKey, PartitionData]]:
         """Read every partition of the session; the answers are in its order."""
         partitions = _to_fetch(context, request, session.partitions, self._cluster.image)
         share = self._shares.share_of(context.connection.number, self._clock.now_ms())
+        if rate is not None:
+            share = min(share, rate.portion_bytes)
         # Something to be told now, or nothing to wait for; to the service 0 bytes are the default.
         hurries = len(partitions) < len(session.partitions) or request.min_bytes <= 0
         try:
@@ -255,6 +274,12 @@ def _response(session_id: int, answers: Answers) -> FetchResponse:
             )
         topic.partitions.append(answer)
     return FetchResponse(session_id=session_id, responses=list(topics.values()))
+
+
+def _throttled(session: SessionFetch, mute_ms: int) -> Throttled[FetchResponse]:
+    """Tell a reader to slow down as Kafka does: nothing, and how long to wait (KIP-219)."""
+    response = FetchResponse(throttle_time_ms=mute_ms, session_id=session.session_id)
+    return Throttled(response, mute_ms)
 
 
 def _fetched(

@@ -139,15 +139,20 @@ class _Session:
 class SessionFetch:
     """One fetch within a session, or without one."""
 
-    __slots__ = ("_finish", "partitions")
+    __slots__ = ("_finish", "partitions", "session_id")
 
     def __init__(
         self,
         partitions: Mapping[PartitionKey, FetchPartition],
         finish: Callable[[Answers, int], tuple[int, Answers]],
+        *,
+        session_id: int = NO_SESSION,
     ) -> None:
         self.partitions = partitions
         """What to read, in this order."""
+        self.session_id = session_id
+        """For an answer that tells of no partition. Whoever begins a session must be told of all
+        of them, so such an answer begins none."""
         self._finish = finish
 
     def finish(self, answers: Answers, now_ms: int) -> tuple[int, Answers]:
@@ -211,6 +216,7 @@ class FetchSessions:
         return SessionFetch(
             {key: cached.asked for key, cached in session.partitions.items()},
             lambda answers, _: (session.session_id, session.news(answers)),
+            session_id=session.session_id,
         )
 
     def _of(self, request: SessionRequest) -> _Session | None:

@@ -241,15 +241,22 @@ class Pipeline:
 
     def _answer(self, request: Request, response: Message | None) -> None:
         if isinstance(response, Throttled):
-            self._mute = asyncio.get_running_loop().call_later(
-                response.mute_ms / 1000, self._unmute
-            )
+            self._keep_quiet(response.mute_ms / 1000)
             response = response.response
         if response is None:
             request.finished()
         else:
             self._outlet.send(request.answer(response))
         self._outlet.answered(request.size)
+
+    def _keep_quiet(self, seconds: float) -> None:
+        """Begin nothing for so long, or until whenever an earlier answer said if that is later."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._mute is not None:
+            until = max(until, self._mute.when())
+            self._mute.cancel()
+        self._mute = loop.call_at(until, self._unmute)
 
     def _unmute(self) -> None:
         self._mute = None

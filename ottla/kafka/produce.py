@@ -2,8 +2,9 @@
 
 A request is appended the moment that it is handled, and its acknowledgement follows
 (:class:`~ottla.kafka.handling.Begun`), so that a client with several requests in flight is served
-at the speed of the log and not of the disk. Only a topic whose ``compression.type`` asks for other
-bytes than were sent makes the requests of its connection wait for each other.
+at the speed of the log and not of the disk. Two things make the requests of a connection wait for
+each other: a topic whose records are looked at, and a client that is over its quota
+(:mod:`ottla.kafka.throttling`).
 
 What Kafka checks and this door's services cannot see is checked here, because it concerns the
 message and not what it carries: one batch an entry, its version, and codecs that are younger than
@@ -14,18 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from ottla.cluster.services import (
+    ClientRate,
     PartitionAppended,
     PartitionToAppend,
     PendingProduce,
     ProduceService,
+    QuotasService,
     Result,
 )
 from ottla.kafka.current_leaders import CODES, Cluster, CurrentLeaders
-from ottla.kafka.handling import Begun, DisconnectError, RequestContext
+from ottla.kafka.handling import Begun, DisconnectError, RequestContext, Throttled
+from ottla.kafka.throttling import producer_rate
 from ottla.model.errors import (
     InvalidRecordError,
     InvalidTransactionStateError,
@@ -61,24 +65,44 @@ _LEADERS_FROM: Final = 10
 _ZSTD_FROM: Final = 7
 _STORAGE_ERROR_FROM: Final = 4
 
+_Outcome: TypeAlias = ProduceResponse | Throttled[ProduceResponse | None] | None
+""":class:`~ottla.kafka.handling.Throttled` with no response: none is asked for."""
+
 
 class ProduceHandler:
     """Versions 3 to 13."""
 
-    def __init__(self, produce: ProduceService, cluster: Cluster, leaders: CurrentLeaders) -> None:
+    def __init__(
+        self,
+        produce: ProduceService,
+        cluster: Cluster,
+        leaders: CurrentLeaders,
+        quotas: QuotasService,
+    ) -> None:
         self._produce = produce
         self._cluster = cluster
         self._leaders = leaders
+        self._quotas = quotas
 
     def __call__(
         self, context: RequestContext, request: ProduceRequest
-    ) -> Awaitable[ProduceResponse | None] | Begun[ProduceResponse]:
+    ) -> Awaitable[_Outcome] | Begun[ProduceResponse]:
         """Append now, answer later; raise :exc:`DisconnectError` if nobody waits for an answer."""
         answer = _Answer(context, request.acks, self._leaders)
         parts = self._take_apart(request, answer)
-        if self._produce.needs_preparation(parts):
-            return self._prepare_and_append(request, parts, answer)
-        return Begun(self._append(request, parts, answer))
+        response: Awaitable[ProduceResponse | None]
+        has_begun = not self._produce.needs_preparation(parts)
+        if has_begun:
+            response = self._append(request, parts, answer)
+        else:
+            response = self._prepare_and_append(request, parts, answer)
+        rate = producer_rate(self._quotas, context)
+        if rate is not None:
+            # Whatever comes of it, it was sent.
+            rate.spend(_size_bytes(request))
+            if rate.wait_ms():
+                return _throttled(response, rate)
+        return Begun(response) if has_begun else response
 
     def _take_apart(self, request: ProduceRequest, answer: _Answer) -> list[PartitionToAppend]:
         version = answer.context.api_version
@@ -130,6 +154,20 @@ class ProduceHandler:
         self, request: ProduceRequest, parts: Sequence[PartitionToAppend], answer: _Answer
     ) -> ProduceResponse | None:
         return await self._append(request, await self._produce.prepare(parts), answer)
+
+
+async def _throttled(response: Awaitable[ProduceResponse | None], rate: ClientRate) -> _Outcome:
+    answer = await response
+    mute_ms = rate.wait_ms()  # what is left after the acknowledgement
+    if answer is not None:
+        answer.throttle_time_ms = mute_ms
+    return Throttled(answer, mute_ms) if mute_ms else answer
+
+
+def _size_bytes(request: ProduceRequest) -> int:
+    return sum(
+        len(data.records or b"") for topic in request.topic_data for data in topic.partition_data
+    )
 
 
 class _Answer:

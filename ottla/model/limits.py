@@ -39,6 +39,10 @@ KAFKA_FETCH_SHARE_BYTES_MIN: Final = 1 * MIB
 KAFKA_FETCH_SHARE_MS: Final = 2 * 60_000
 """A connection has a share for so long after its last fetch; twice as long as a fetch may wait."""
 
+CLIENT_RATES_MAX: Final = 10_000
+"""Clients, or users, whose rates a broker keeps in one direction: a megabyte or two. Of more, those
+that it has not heard from for longest begin anew."""
+
 KAFKA_FETCH_THROTTLE_MS: Final = 1_000
 """How long a reader is asked to wait if too many wait for records already."""
 

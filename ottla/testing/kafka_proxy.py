@@ -151,6 +151,7 @@ class _Connection:
     def _connect(self) -> None:
         # Nothing of the client is read before there is somebody to tell it.
         self.client.way.hold(connecting=True)
+        self.follow_faults()
         self._connecting = asyncio.ensure_future(self._reach_broker())
         self._connecting.add_done_callback(lambda _: self.ended())
 

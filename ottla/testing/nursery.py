@@ -1,7 +1,7 @@
 """Starts brokers for tests, faster than from nothing, and leaves none behind.
 
 Where that works (Linux), brokers are forked from a process that has imported everything, see
-:mod:`ottla.testing.nursery_process`. There is one for each process that runs tests, started when it
+:mod:`ottla.cli.nursery_process`. There is one for each process that runs tests, started when it
 is first needed and gone with it, and its brokers with it, also if it was ``kill -9``. It has a
 session of its own, so that Ctrl-C in the terminal reaches the tests and not the brokers.
 
@@ -32,6 +32,9 @@ from ottla.testing.broker_process import BrokerDidNotStartError, Child
 IS_FORKING: Final = sys.platform == "linux" and hasattr(socket, "SOCK_SEQPACKET")
 
 _MESSAGE_BYTES: Final = 64
+
+_MAIN: Final = "ottla.cli.nursery_process:main"
+_CALL: Final = "import pkgutil, sys; pkgutil.resolve_name(sys.argv[1])()"
 
 
 class Nursling:
@@ -101,8 +104,8 @@ class Nursery:
         search = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         with theirs:
             # -P: a directory named ottla where the user stands is none of ours.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "ottla.testing.nursery_process"],
+            self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and arguments
+                [sys.executable, "-P", "-c", _CALL, _MAIN],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": search},

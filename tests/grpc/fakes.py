@@ -436,6 +436,16 @@ class EmptyCluster:
         return BrokerDescription(BrokerId(0), "test", 1, [])
 
 
+class NoQuotas:
+    """Every client may send and be sent what it likes."""
+
+    def producer_rate(self, user: str, client_id: str) -> None:
+        del user, client_id
+
+    def consumer_rate(self, user: str, client_id: str) -> None:
+        del user, client_id
+
+
 class NoGroups:
     """A broker that coordinates no group."""
 
@@ -480,6 +490,7 @@ def new_server(logs: ListedLogs, gate: Gate) -> GrpcServer:
         cluster=EmptyCluster(),
         administration=NothingToAdminister(),
         groups=NoGroups(),
+        quotas=NoQuotas(),
     )
     calls = Calls(
         gate=gate, instruments=MetricsInstruments(BrokerMetrics(version="test", node_id=0))

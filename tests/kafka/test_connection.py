@@ -189,6 +189,31 @@ async def test_throttled_connection_keeps_quiet_for_a_while_after_its_answer(
     assert asyncio.get_running_loop().time() - began >= 0.04
 
 
+async def test_of_two_answers_that_throttle_the_longer_silence_counts(make: MakeDoor) -> None:
+    acknowledged = asyncio.Event()
+
+    async def answered(mute_ms: int) -> Any:
+        await acknowledged.wait()
+        return Throttled(ProduceResponse(throttle_time_ms=mute_ms), mute_ms)
+
+    def throttled(context: RequestContext, request: ProduceRequest) -> Begun[Any]:
+        del context
+        return Begun(answered(request.timeout_ms))
+
+    door = await make(produce=throttled)
+    client = await door.connect()
+    for mute_ms in (60_000, 1):
+        client.produce(timeout_ms=mute_ms)
+    await until(lambda: door.connection()._pipeline.requests_begun == 2)
+    acknowledged.set()
+    assert [(await client.produced()).throttle_time_ms for _ in range(2)] == [60_000, 1]
+
+    client.beat(1)
+    mute = door.connection()._pipeline._mute
+    assert mute is not None
+    assert mute.when() - asyncio.get_running_loop().time() > 50
+
+
 # --- What costs a connection ---
 
 

@@ -25,7 +25,7 @@ from compat.clients.steps import (
     wait_until,
 )
 
-_POLL_MS = 200
+_POLL_MS = 1_000
 
 
 class Scenario:

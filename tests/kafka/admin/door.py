@@ -32,7 +32,7 @@ from ottla.wire.messages.metadata import (
 )
 from ottla.wire.schema import Message
 from tests.cluster.control_plane import ME, ControlPlane, Hosted
-from tests.grpc.fakes import ListedLogs, NoGroups
+from tests.grpc.fakes import ListedLogs, NoGroups, NoQuotas
 
 R = TypeVar("R", bound=Message)
 
@@ -96,6 +96,7 @@ class AdminDoor:
                 plane.driver, Quorum(), metadata=plane.metadata, workers=Executor()
             ),
             groups=NoGroups(),
+            quotas=NoQuotas(),
         )
         served = [*metadata_apis(services, address_of), *admin_apis(services)]
         self.apis: dict[int, ServedApi] = {int(api.api_key): api for api in served}

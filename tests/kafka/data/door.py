@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from ottla.cluster.client_rates import QuotaWindows
 from ottla.cluster.producer_ids import BrokerProducerIdsService
+from ottla.cluster.quotas import BrokerQuotasService
 from ottla.config.addresses import Address
 from ottla.controller.requests import AllocateProducerIds, ProducerIdBlock
 from ottla.kafka.current_leaders import CurrentLeaders
@@ -98,11 +100,15 @@ class DataDoor:
         self.sessions = FetchSessions(new_id=self._new_id)
         self.session_ids = 100
         leaders = CurrentLeaders(world.metadata, address_of)
-        self.produce_handler = ProduceHandler(world.produce, world.metadata, leaders)
+        self.quotas = BrokerQuotasService(
+            world.metadata, windows=QuotaWindows(samples=2, size_ms=1_000), clock=world.clock
+        )
+        self.produce_handler = ProduceHandler(world.produce, world.metadata, leaders, self.quotas)
         self.fetch_handler = FetchHandler(
             world.fetch,
             world.metadata,
             leaders,
+            self.quotas,
             sessions=self.sessions,
             shares=FetchShares(answer_bytes_max=FETCH_BYTES_MAX),
             clock=world.clock,
@@ -135,7 +141,7 @@ class DataDoor:
         acks: int = -1,
         timeout_ms: int = 30_000,
         transactional_id: str | None = None,
-    ) -> Awaitable[ProduceResponse | None]:
+    ) -> Awaitable[Any]:
         """Have a request handled; what is returned gives the response."""
         request = ProduceRequest(
             transactional_id=transactional_id,
@@ -164,7 +170,7 @@ class DataDoor:
         """Produce one entry; a batch of one record if nothing else is given."""
         entry = name, index, batch() if records is None else records
         response = await self.begin(entry, **how)
-        assert response is not None
+        assert isinstance(response, ProduceResponse), response
         return response.responses[0].partition_responses[0]
 
     # --- Fetch ---

@@ -16,6 +16,7 @@ from ottla.wire.messages.produce import (
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
+    ProduceResponse,
     TopicProduceData,
 )
 from tests.cluster.world import ME, OTHER, START_MS, batch, until
@@ -195,7 +196,7 @@ async def test_what_is_no_batch_is_refused_with_the_reason(
 ) -> None:
     response = await door.begin(("web", 0, records))
 
-    assert response is not None
+    assert isinstance(response, ProduceResponse)
     answer = response.responses[0].partition_responses[0]
     assert answer.error_code == code
     assert answer.error_message
@@ -331,7 +332,7 @@ async def test_a_refusal_names_the_leader_from_version_10_on(door: DataDoor, ver
 
     response = await door.begin(("web", 0, batch()), version=version)
 
-    assert response is not None
+    assert isinstance(response, ProduceResponse)
     answer = response.responses[0].partition_responses[0]
     assert answer.error_code == NOT_LEADER
     if version < 10:
@@ -371,7 +372,7 @@ async def test_a_topic_that_recompresses_is_prepared_first(door: DataDoor) -> No
     assert not isinstance(handled, Begun)
     response = await handled
 
-    assert response is not None
+    assert isinstance(response, ProduceResponse)
     assert response.responses[0].partition_responses[0].error_code == NONE
     records = (await door.fetched(name="packed")).records
     assert records is not None
@@ -399,7 +400,7 @@ async def produced_compacted(door: DataDoor, records: bytes) -> PartitionProduce
     handled = door.produce_handler(context(12), request)
     assert not isinstance(handled, Begun)
     response = await handled
-    assert response is not None
+    assert isinstance(response, ProduceResponse)
     answer = response.responses[0].partition_responses[0]
     assert isinstance(answer, PartitionProduceResponse)
     return answer
