@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -111,8 +112,8 @@ def _run_all(
             continue
         with start(shape, directory) as target:
             version = target.version
-            for suite in runnable:
-                run = Run(
+            runs = [
+                Run(
                     suite=suite.name,
                     target=target,
                     directory=directory,
@@ -121,10 +122,22 @@ def _run_all(
                     why_left_out=partial(expected.why_left_out, suite.name),
                     jobs=asked.jobs,
                 )
-                print(f"\n== {suite.name}: {suite.title}, against {target.name}", flush=True)
-                found.extend(_told(result) for result in suite.cases(run))
-                results.save(found, directory / "results.jsonl")
+                for suite in runnable
+            ]
+            # A full run has all of the machine for one suite; a quick one, for as many as jobs.
+            with ThreadPoolExecutor(asked.jobs if asked.quick else 1) as pool:
+                for some in pool.map(_run_one, runnable, runs):
+                    found.extend(some)
+                    results.save(found, directory / "results.jsonl")
     return found, version
+
+
+def _run_one(suite: Suite, run: Run) -> list[CaseResult]:
+    print(f"\n== {suite.name}: {suite.title}, against {run.target.name}", flush=True)
+    started_s = time.monotonic()
+    found = [_told(result) for result in suite.cases(run)]
+    print(f"== {suite.name}: {time.monotonic() - started_s:.0f} s", flush=True)
+    return found
 
 
 def _why_not(suite: Suite, target: str) -> str | None:
@@ -145,7 +158,7 @@ def _not_run(suite: Suite, reason: str) -> CaseResult:
 def _told(result: CaseResult) -> CaseResult:
     words = f": {result.detail}" if result.detail else ""
     took = f" ({result.seconds:.1f} s)" if result.seconds else ""
-    print(f"{result.outcome:9} {result.case}{took}{words}", flush=True)
+    print(f"{result.outcome:9} {result.suite}: {result.case}{took}{words}", flush=True)
     return result
 
 

@@ -32,7 +32,7 @@ _KAFKA_START_S: Final = 60.0
 _KAFKA_HEAP: Final = "-Xmx512m"
 
 _GROUP_SETTINGS: Final = {
-    "group.initial.rebalance.delay.ms": "0",  # as in the configuration that Kafka comes with
+    "group.initial.rebalance.delay.ms": "3000",  # the default; tests count rebalances with it
     "group.min.session.timeout.ms": "1000",  # tests use short ones, to be done sooner
 }
 
@@ -53,6 +53,8 @@ class Target:
     grpc: str | None
     """For Ottla's own client."""
     brokers: int
+    cluster: ClusterProcesses | None = None
+    """Its brokers, for those who hurt them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ class Shape:
     """Apache Kafka has one all the same."""
     auto_create: bool = True
     """Whether clients may create topics by naming them."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """More of them, which only Ottla gets."""
 
 
 Start = Callable[[Shape, Path], AbstractContextManager[Target]]
@@ -78,6 +82,7 @@ def ottla(shape: Shape, directory: Path) -> Iterator[Target]:
         "num.partitions": "4",
         "auto.create.topics.enable": str(shape.auto_create).lower(),
         **_GROUP_SETTINGS,
+        **dict(shape.settings),
     }
     # The names that librdkafka's test of reading from the nearest replica expects.
     racks = {number: {"broker.rack": f"RACK{number}"} for number in range(shape.brokers)}
@@ -92,6 +97,7 @@ def ottla(shape: Shape, directory: Path) -> Iterator[Target]:
                 bootstrap=cluster.kafka_bootstrap,
                 grpc=cluster.bootstrap,
                 brokers=len(cluster.brokers),
+                cluster=cluster,
             )
         finally:
             words = [broker.stderr() for broker in cluster.brokers]

@@ -93,6 +93,9 @@ QUORUM_REMINDER_MS: Final = 10_000
 STOP_GRACE_MS: Final = 5_000
 """For requests under way when the broker stops: many syncs of a slow disk."""
 
+STOP_TOGETHER_GRACE_MS: Final = 1_000
+"""The same when all brokers stop: what is not done by then waits for one that has stopped."""
+
 CALLS_END_GRACE_MS: Final = 500
 """For calls that have been ended here to be ended there; cutting them off looks like a failure."""
 
@@ -507,9 +510,9 @@ class Broker:
         parts.groups.close()
         parts.waiters.reads.fail_all(self._gate.refusal())
         assert self._kafka is not None
+        grace_ms = STOP_GRACE_MS if self._hands_over or is_alone else STOP_TOGETHER_GRACE_MS
         await asyncio.gather(
-            self._calls.wait_idle(timeout_ms=STOP_GRACE_MS),
-            self._kafka.stop(grace_ms=STOP_GRACE_MS),
+            self._calls.wait_idle(timeout_ms=grace_ms), self._kafka.stop(grace_ms=grace_ms)
         )
 
     async def _lead_no_more_without_disk(self, parts: BrokerParts) -> None:

@@ -10,6 +10,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -23,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m compat.group_survival", description=__doc__)
     parser.add_argument("--protocol", action="append", choices=list(THREE_LANGUAGES))
     parser.add_argument("--members", help=f"kinds, with commas, of {', '.join(KINDS)}")
-    parser.add_argument("--faults", type=int, default=8)
+    parser.add_argument("--faults", type=int, default=9)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     seed = random.randrange(2**32) if options.seed is None else options.seed
@@ -35,7 +36,7 @@ def main() -> int:
     return 0 if clean else 1
 
 
-def _run(protocol: str, kinds: list[str], faults: int, draw: random.Random) -> bool:
+def _run(protocol: str, kinds: Sequence[str], faults: int, draw: random.Random) -> bool:
     directory = Path(mkdtemp(prefix="ottla-groups-"))
     began_s = time.monotonic()
 

@@ -55,8 +55,8 @@ class Evidence:
     events: Sequence[Event]
     looks: Sequence[Look]
     windows: Sequence[Window]
-    logged: Mapping[int, Sequence[int]]
-    """By partition: the offsets that the group's log says, in order."""
+    logged: Mapping[int, Sequence[tuple[int, str]]]
+    """By partition: the offsets that the group's log says, in order, and who committed each."""
     ends: Mapping[int, int]
     """By partition: the end of its records."""
 
@@ -85,7 +85,8 @@ def judge(evidence: Evidence) -> Account:
     """Return what is wrong."""
     account = Account()
     processed = _processed(evidence)
-    _check_processed(evidence, processed, account)
+    _check_places(evidence, processed, account)
+    _check_skipped(evidence, processed, account)
     _check_twice(evidence, processed, account)
     _check_looks(evidence.looks, account)
     _check_commits(evidence, processed, account)
@@ -113,7 +114,7 @@ def _processed(evidence: Evidence) -> dict[Place, list[Event]]:
     return processed
 
 
-def _check_processed(
+def _check_places(
     evidence: Evidence, processed: Mapping[Place, Sequence[Event]], account: Account
 ) -> None:
     places: dict[str, set[Place]] = defaultdict(set)
@@ -129,6 +130,11 @@ def _check_processed(
     for value, found in places.items():
         if len(found) > 1:
             account.wrong["wrong place"].append(f"{value} at {found}")
+
+
+def _check_skipped(
+    evidence: Evidence, processed: Mapping[Place, Sequence[Event]], account: Account
+) -> None:
     for partition, end in evidence.ends.items():
         for offset in range(end):
             if (partition, offset) not in processed:
@@ -195,16 +201,17 @@ def _check_commits(
 def _check_log(evidence: Evidence, account: Account) -> None:
     last = evidence.looks[-1].committed if evidence.looks else {}
     for partition, end in evidence.ends.items():
-        logged = evidence.logged.get(partition, [0])
+        logged = evidence.logged.get(partition, [(0, "nobody")])
         for earlier, later in pairwise(logged):
-            if later < earlier:
+            if later[0] < earlier[0]:
                 account.wrong["went back"].append(
-                    f"in the log: partition {partition} from {earlier} to {later}"
+                    f"in the log: partition {partition} from {earlier[0]} of {earlier[1]} to "
+                    f"{later[0]} of {later[1]}"
                 )
-        if not last.get(partition, 0) == end == logged[-1]:
+        if not last.get(partition, 0) == end == logged[-1][0]:
             account.wrong["not committed"].append(
                 f"partition {partition} ends at {end}; {last.get(partition, 0)} is committed, and "
-                f"{logged[-1]} is in the log"
+                f"{logged[-1][0]} is in the log"
             )
 
 

@@ -35,7 +35,7 @@ def remove_member(trial: Trial, draw: random.Random) -> str:
 
 
 def pause_member(trial: Trial, draw: random.Random) -> str:
-    """``SIGSTOP`` a member for longer than its session lasts; it comes back and knows of nothing."""
+    """``SIGSTOP`` a member for longer than its session lasts; it comes back and knows nothing."""
     victim = draw.choice(trial.present())
     victim.pause()
     time.sleep(trial.group.session_ms / 1000 + PAUSED_LONGER_THAN_A_SESSION_S)
@@ -72,6 +72,17 @@ def pause_coordinator(trial: Trial, draw: random.Random) -> str:
     return f"broker {number} paused"
 
 
+def kill_all_but_the_coordinator(trial: Trial, draw: random.Random) -> str:
+    """``kill -9`` the other brokers: nothing can be committed until they are back."""
+    number = trial.coordinator()
+    others = [one for one in range(len(trial.cluster.brokers)) if one != number]
+    for one in others:
+        trial.cluster.brokers[one].kill()
+    time.sleep(draw.uniform(1, 8))
+    trial.cluster.start()
+    return f"brokers {others} killed"
+
+
 def restart_brokers(trial: Trial, draw: random.Random) -> str:
     """Stop and start one broker after the other, each when all replicas are in sync again."""
     brokers = draw.sample(range(len(trial.cluster.brokers)), len(trial.cluster.brokers))
@@ -100,4 +111,5 @@ FAULTS: Final[Sequence[Fault]] = (
     Fault("pause the coordinator", pause_coordinator),
     Fault("a member leaves", remove_member),
     Fault("kill the coordinator and a member", kill_coordinator_and_member),
+    Fault("kill all but the coordinator", kill_all_but_the_coordinator),
 )

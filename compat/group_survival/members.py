@@ -17,6 +17,7 @@ from typing import Any, Final
 from compat.installation import CACHE, ROOT, ensure, node
 
 PROGRAMS: Final = ROOT / "compat" / "clients" / "group_members"
+CLIENTS: Final = "compat.clients.group_members"
 
 LEAVES_WITHIN_S: Final = 20.0
 
@@ -35,31 +36,34 @@ class Group:
     """``classic``, ``cooperative`` or ``consumer``."""
     session_ms: int
 
-    def arguments(self) -> list[str]:
-        """Return the arguments of a program."""
-        return [self.bootstrap, self.group_id, self.topic, self.protocol, str(self.session_ms)]
+    def arguments(self, name: str) -> list[str]:
+        """Return the arguments of a program; it notes its name with what it commits."""
+        return [
+            self.bootstrap, self.group_id, self.topic, self.protocol, str(self.session_ms), name,
+        ]  # fmt: skip
 
 
-def _confluent_python(group: Group) -> Command:
-    return sys.executable, PROGRAMS / "member.py", *group.arguments()
+def _confluent_python(group: Group, name: str) -> Command:
+    return sys.executable, PROGRAMS / "member.py", *group.arguments(name)
 
 
-def _grpc(group: Group) -> Command:
-    return sys.executable, PROGRAMS / "member_grpc.py", group.grpc, *group.arguments()[1:]
+def _grpc(group: Group, name: str) -> Command:
+    arguments = group.arguments(name)[1:]
+    return sys.executable, "-m", f"{CLIENTS}.member_grpc", group.grpc, *arguments
 
 
-def _node(program: str, component: str) -> Callable[[Group], Command]:
-    def command(group: Group) -> Command:
+def _node(program: str, component: str) -> Callable[[Group, str], Command]:
+    def command(group: Group, name: str) -> Command:
         # Node looks for packages beside the program, so the program goes to the packages.
         copies = ensure(component) / "scenarios"
         copies.mkdir(exist_ok=True)
         copy = Path(shutil.copy(PROGRAMS / program, copies))
-        return node(), copy, *group.arguments()
+        return node(), copy, *group.arguments(name)
 
     return command
 
 
-def _java(group: Group) -> Command:
+def _java(group: Group, name: str) -> Command:
     jars = ensure("java-clients") / "jars"
     classes = CACHE / "runs" / "group-members"
     source, made = PROGRAMS / "Member.java", classes / "Member.class"
@@ -68,12 +72,19 @@ def _java(group: Group) -> Command:
         subprocess.run(compiler, check=True, capture_output=True)
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
     classpath = f"{jars}/*{os.pathsep}{classes}"
-    return "java", "-Xmx128m", "-XX:TieredStopAtLevel=1", quiet, "-cp", classpath, "Member", *(
-        group.arguments()
+    return (
+        "java",
+        "-Xmx128m",
+        "-XX:TieredStopAtLevel=1",
+        quiet,
+        "-cp",
+        classpath,
+        "Member",
+        *(group.arguments(name)),
     )
 
 
-KINDS: Final[Mapping[str, Callable[[Group], Command]]] = {
+KINDS: Final[Mapping[str, Callable[[Group, str], Command]]] = {
     "python": _confluent_python,
     "grpc": _grpc,
     "kafkajs": _node("kafkajs.mjs", "node-clients"),
@@ -88,6 +99,10 @@ THREE_LANGUAGES: Final[Mapping[str, Sequence[str]]] = {
     "consumer": ("python", "javascript", "java", "grpc"),
 }
 """By protocol: four members."""
+
+
+NEEDS: Final = ("node-clients", "confluent-javascript", "java-clients")
+"""Components that must be installed for all kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,7 @@ class Member:
         log = logs / f"{name}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [str(part) for part in KINDS[kind](group)],
+                [str(part) for part in KINDS[kind](group, name)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -189,6 +204,8 @@ class Member:
     def _ended(self) -> None:
         self.process.wait()
         self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self.assigned = frozenset()
 
     def _read(self) -> None:

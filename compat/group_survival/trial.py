@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -116,7 +117,7 @@ class Trial:
         with self._undo:
             self._begin()
             try:
-                self._wait_at_rest("they began", lambda: "four members began")
+                self._wait_at_rest("they began", lambda: "members began")
                 for fault in faults:
                     self._wait_at_rest(fault.name, lambda: fault.begin(self, draw))  # noqa: B023
                 self._writing.end()
@@ -172,6 +173,8 @@ class Trial:
             logged=logged,
             ends=ends_of(self.group.bootstrap, self.group.topic, self.partitions),
         )
+        with (self.directory / "events.jsonl").open("w") as file:
+            file.writelines(json.dumps(asdict(event)) + "\n" for event in evidence.events)
         account = judge(evidence)
         account.counts["looks without an answer"] = self._watching.seen.failures
         account.counts["ms without a look at most"] = round(

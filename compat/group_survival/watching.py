@@ -27,7 +27,7 @@ DELIVERED_WITHIN_S: Final = 60.0
 
 
 def _quiet(bootstrap: str) -> dict[str, Any]:
-    """Return settings of a client that finds brokers again soon, and keeps its worries to itself."""
+    """Return settings of a client that finds brokers again soon, and keeps worries to itself."""
     return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 1000, "log_level": 0}
 
 
@@ -105,12 +105,17 @@ class Writing(_Thread):
         if left:
             self.refused.append(f"{left} records were neither acknowledged nor refused")
 
-    def _told(self, error: Any, message: Any) -> None:
+    def _told(self, error: object, message: confluent_kafka.Message) -> None:
         if error is None:
-            value = message.value().decode()
-            self.acknowledged[value] = message.partition(), message.offset()
+            partition = message.partition()
+            assert partition is not None
+            self.acknowledged[_value(message)] = partition, message.offset()
         else:
-            self.refused.append(f"{message.value().decode()}: {error}")
+            self.refused.append(f"{_value(message)}: {error}")
+
+
+def _value(message: confluent_kafka.Message) -> str:
+    return (message.value() or b"").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +184,18 @@ def ends_of(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
 
 def logged_offsets(
     bootstrap: str, group_id: str, topic: str, *, log_partitions: int
-) -> dict[int, Sequence[int]]:
-    """Return what the log of the group says, by partition of ``topic``, in the log's order."""
+) -> Mapping[int, Sequence[tuple[int, str]]]:
+    """Return what the log of the group says, by partition of ``topic``, in the log's order.
+
+    Each is a committed offset and who committed it.
+    """
     consumer = confluent_kafka.Consumer(
         {**_quiet(bootstrap), "group.id": "nobody", "enable.auto.commit": False}
     )
     log = TopicPartition(CONSUMER_OFFSETS, partition_number(group_id, log_partitions))
     low, high = consumer.get_watermark_offsets(log, timeout=DELIVERED_WITHIN_S)
     consumer.assign([TopicPartition(log.topic, log.partition, low)])
-    found: dict[int, list[int]] = {}
+    found: dict[int, list[tuple[int, str]]] = {}
     deadline_s = time.monotonic() + DELIVERED_WITHIN_S
     at = low
     while at < high:
@@ -200,9 +208,10 @@ def logged_offsets(
             key = read_record_key(message.key() or b"")
             if isinstance(key, OffsetCommitKey) and (key.group, key.topic) == (group_id, topic):
                 content = message.value()
-                offset = 0
+                said = (0, "nobody")
                 if content is not None:
-                    offset = read_record_value(OffsetCommitValue, content).offset
-                found.setdefault(key.partition, []).append(offset)
+                    value = read_record_value(OffsetCommitValue, content)
+                    said = (value.offset, value.metadata)
+                found.setdefault(key.partition, []).append(said)
     consumer.close()
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compat.suites import grpc_round_trip, kafka_python, librdkafka, scenarios
+from compat.suites import groups, grpc_round_trip, kafka_python, librdkafka, scenarios
 from compat.suites.suite import Suite
 
 SUITES: Final[dict[str, Suite]] = {
@@ -12,6 +12,7 @@ SUITES: Final[dict[str, Suite]] = {
     for suite in (
         *scenarios.SUITES,
         grpc_round_trip.SUITE,
+        groups.SUITE,
         kafka_python.SUITE,
         *librdkafka.SUITES,
     )

@@ -72,7 +72,7 @@ def lag(names: Sequence[str], *, as_json: bool, connection: Connection) -> None:
     "--topic",
     "topics",
     multiple=True,
-    metavar="TOPIC[:P,P]",
+    metavar="TOPIC[:P,P-P]",
     help="Only this topic, or some of its partitions; may be repeated.  [default: every partition "
     "that the group has committed]",
 )

@@ -32,11 +32,7 @@ class PartitionLag(NamedTuple):
 
 def of_groups(connection: Connection, names: Sequence[str], *, as_json: bool) -> None:
     """Show every partition of some groups."""
-
-    async def ask(admin: Admin) -> list[PartitionLag]:
-        return [lag for name in names for lag in await lags_of(admin, name)]
-
-    lags = with_admin(connection, ask)
+    lags = with_admin(connection, lambda admin: lags_of_groups(admin, names))
     if as_json:
         print_json([lag._asdict() for lag in lags])
         return
@@ -47,42 +43,58 @@ def of_groups(connection: Connection, names: Sequence[str], *, as_json: bool) ->
 
 def of_all(connection: Connection, *, as_json: bool) -> None:
     """Show the sum of each group."""
-
-    async def ask(admin: Admin) -> list[tuple[str, str, int, int]]:
-        rows = []
-        for listing in await admin.list_groups():
-            try:
-                lags = await lags_of(admin, listing.group_id)
-            except GroupIdNotFoundError:
-                continue  # it has gone since
-            behind = sum(lag.lag or 0 for lag in lags)
-            rows.append((listing.group_id, listing.state, len(lags), behind))
-        return rows
-
     columns = ("group", "state", "partitions", "lag")
-    rows = with_admin(connection, ask)
+    rows = with_admin(connection, lags_of_all)
     if as_json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         print_table(columns, rows)
 
 
-async def lags_of(admin: Admin, name: str) -> list[PartitionLag]:
-    """Return how far a group is in all that it has committed or is reading.
+async def lags_of_groups(admin: Admin, names: Sequence[str]) -> list[PartitionLag]:
+    """Return how far groups are in all that they have committed or are reading.
 
     Raises :exc:`GroupIdNotFoundError`.
     """
-    group = await admin.describe_group(name)
-    readers = _readers(group)
-    committed = await admin.group_offsets(name)
-    partitions = sorted({*committed, *readers})
-    there = await existing(admin, partitions)
-    ends = await admin.list_offsets(dict.fromkeys(there, LATEST)) if there else {}
+    return [lag for lags in (await _lags(admin, names)).values() for lag in lags]
+
+
+async def lags_of_all(admin: Admin) -> list[tuple[str, str, int, int]]:
+    """Return name, state, number of partitions and lag of every group."""
+    states = {listing.group_id: listing.state for listing in await admin.list_groups()}
+    found = await _lags(admin, list(states), is_strict=False)
     return [
-        _lag(name, partition, committed.get(partition), found and found.offset, readers)
-        for partition in partitions
-        for found in (ends.get(partition),)
+        (name, states[name], len(lags), sum(lag.lag or 0 for lag in lags))
+        for name, lags in found.items()
     ]
+
+
+async def _lags(
+    admin: Admin, names: Sequence[str], *, is_strict: bool = True
+) -> dict[str, list[PartitionLag]]:
+    """Return the lags of several groups; unless ``is_strict``, of those that there are."""
+    readers: dict[str, dict[TopicPartition, str]] = {}
+    committed: dict[str, dict[TopicPartition, OffsetAndMetadata | None]] = {}
+    for name in names:
+        try:
+            readers[name] = _readers(await admin.describe_group(name))
+            committed[name] = await admin.group_offsets(name)
+        except GroupIdNotFoundError:
+            if is_strict:
+                raise
+            readers.pop(name, None)  # it has gone since
+    partitions = {name: sorted({*committed[name], *readers[name]}) for name in readers}
+    # Asked once for all groups, which may read the same topics.
+    there = await existing(admin, sorted({each for found in partitions.values() for each in found}))
+    ends = await admin.list_offsets(dict.fromkeys(there, LATEST)) if there else {}
+    return {
+        name: [
+            _lag(name, partition, committed[name].get(partition), found and found.offset, its)
+            for partition in partitions[name]
+            for found in (ends.get(partition),)
+        ]
+        for name, its in readers.items()
+    }
 
 
 def _lag(

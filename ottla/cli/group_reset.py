@@ -16,6 +16,7 @@ from ottla.client.group_offsets import OffsetAndMetadata
 from ottla.client.offset_lookup import EARLIEST, LATEST
 from ottla.model.errors import GroupIdNotFoundError
 from ottla.model.ids import TopicPartition
+from ottla.model.limits import PARTITIONS_PER_REQUEST_MAX
 
 
 class ToOffset(NamedTuple):
@@ -87,11 +88,13 @@ async def plan(admin: Admin, name: str, topics: Sequence[str], goal: Goal) -> li
         members = ()
     if members:
         raise CommandError(
-            f"group {name} has {len(members)} members, who would not notice: stop them first"
+            f"group {name} has members ({len(members)}), who would not notice: stop them first"
         )
     committed = await admin.group_offsets(name)
-    partitions = await _named(admin, topics) if topics else sorted(committed)
-    partitions = await existing(admin, partitions)
+    if topics:
+        partitions = await named(admin, topics)
+    else:
+        partitions = await existing(admin, sorted(committed))
     if not partitions:
         return []
     goals = await _goals(admin, partitions, goal, committed)
@@ -139,18 +142,35 @@ async def _goals(
     }
 
 
-async def _named(admin: Admin, topics: Sequence[str]) -> list[TopicPartition]:
+async def named(admin: Admin, topics: Sequence[str]) -> list[TopicPartition]:
+    """Return the partitions that ``TOPIC`` or ``TOPIC:0,3-5`` mean, sorted.
+
+    Raises :exc:`CommandError` for another form, and for a partition that does not exist.
+    """
     partitions: set[TopicPartition] = set()
     for text in topics:
         topic, colon, numbers = text.partition(":")
         (described,) = await admin.describe_topics([topic])
-        if not colon:
-            partitions.update(
-                TopicPartition(topic, number) for number in range(len(described.partitions))
-            )
-            continue
-        try:
-            partitions.update(TopicPartition(topic, int(number)) for number in numbers.split(","))
-        except ValueError:
-            raise CommandError(f"--topic {text!r} is not TOPIC:P,P, such as web:0,3") from None
+        present = range(len(described.partitions))
+        wanted = _numbers(numbers, text) if colon else present
+        for number in wanted:
+            if number not in present:
+                raise CommandError(
+                    f"--topic {text!r}: {topic} has no partition {number}; it has {len(present)}, "
+                    "from 0 on"
+                )
+            partitions.add(TopicPartition(topic, number))
     return sorted(partitions)
+
+
+def _numbers(numbers: str, text: str) -> list[int]:
+    found: list[int] = []
+    for piece in numbers.split(","):
+        first, dash, last = piece.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise CommandError(f"--topic {text!r} is not TOPIC:P,P-P, such as web:0,3-5")
+        least, most = int(first), int(last or first)
+        if most - least >= PARTITIONS_PER_REQUEST_MAX:
+            raise CommandError(f"--topic {text!r} names too many partitions at once")
+        found.extend(range(least, most + 1))
+    return found

@@ -76,7 +76,10 @@ class _Reader:
             **connection.options(),
         ) as consumer:
             if reading.group is not None:
-                await self._copy_for_group(consumer)
+                # What was written is done with when the next is asked for, also if Ctrl-C ends
+                # that: it is committed when the consumer stops.
+                with nullcontext() if sys.stdout.isatty() else self._progress:
+                    await self._copy(consumer)
                 return 0
             if reading.partition is not None:
                 await _check_partition(consumer, reading.topic, reading.partition)
@@ -87,14 +90,6 @@ class _Reader:
             with nullcontext() if sys.stdout.isatty() else self._progress:
                 await self._copy(consumer)
         return 0
-
-    async def _copy_for_group(self, consumer: Consumer) -> None:
-        try:
-            with nullcontext() if sys.stdout.isatty() else self._progress:
-                await self._copy(consumer)
-        finally:
-            # What was written is done with, also when Ctrl-C ends it.
-            await consumer.commit()
 
     async def _go_to_start(self, consumer: Consumer) -> None:
         partitions = consumer.assignment()

@@ -6,10 +6,12 @@ The methods of :class:`ottla.client.Admin` that have these names say what they d
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ottla.client.admin_session import AdminSession, results_of
+from ottla.client.backoff import Backoff
 from ottla.client.group_coordinator import GroupCoordinator
 from ottla.client.group_offsets import (
     Committer,
@@ -74,15 +76,9 @@ async def list_groups(
     request = groups_pb2.ListGroupsRequest(states=states, types=types)
     await session.metadata.connect()
 
-    async def ask(broker_id: int) -> groups_pb2.ListGroupsResponse | None:
-        try:
-            return await session.call_one(
-                broker_id, lambda connection: connection.groups.ListGroups, request
-            )
-        except BrokerIdNotRegisteredError:
-            return None  # it has gone since
-
-    answers = await asyncio.gather(*map(ask, sorted(session.metadata.picture.brokers)))
+    answers = await asyncio.gather(
+        *(_listed_by(session, broker_id, request) for broker_id in session.metadata.picture.brokers)
+    )
     # Two brokers may both name a group whose coordinator is just changing.
     found = {
         group.group_id: GroupListing(group.group_id, group.type, group.state, group.protocol_type)
@@ -91,6 +87,27 @@ async def list_groups(
         for group in answer.groups
     }
     return [found[group_id] for group_id in sorted(found)]
+
+
+async def _listed_by(
+    session: AdminSession, broker_id: int, request: groups_pb2.ListGroupsRequest
+) -> groups_pb2.ListGroupsResponse | None:
+    """Ask one broker until it answers, or is none any more; raise the last error."""
+    settings = session.settings
+    backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms)
+    deadline_s = time.monotonic() + settings.request_timeout_ms / 1000
+    while True:
+        try:
+            return await session.call_one(
+                broker_id, lambda connection: connection.groups.ListGroups, request
+            )
+        except BrokerIdNotRegisteredError:
+            return None  # it has gone since, and others coordinate its groups
+        except OttlaError as error:
+            delay_s = backoff.next_delay_ms() / 1000
+            if not error.retriable or time.monotonic() + delay_s >= deadline_s:
+                raise
+        await asyncio.sleep(delay_s)
 
 
 async def describe_group(session: AdminSession, group_id: str) -> GroupDescription:

@@ -16,7 +16,7 @@ be stopped. Ctrl-C interrupts any wait and leaves the client usable.
 from __future__ import annotations
 
 from ottla.client.blocking_admin import Admin
-from ottla.client.blocking_consumer import Consumer
+from ottla.client.blocking_consumer import Consumer, RebalanceListener
 from ottla.client.blocking_producer import DeliveryHandle, Producer
 
-__all__ = ["Admin", "Consumer", "DeliveryHandle", "Producer"]
+__all__ = ["Admin", "Consumer", "DeliveryHandle", "Producer", "RebalanceListener"]

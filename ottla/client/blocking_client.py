@@ -43,22 +43,25 @@ class BlockingClient:
             raise ClientClosedError("the client was stopped; make a new one")
         if self._thread is not None:
             return
-        thread = LoopThread.acquire()
+        # Set before it has started, because a rebalance listener may use the client in between.
+        thread = self._thread = LoopThread.acquire()
         try:
             thread.call(self._start_behind())
         except BaseException:
+            self._thread = None
             thread.release()
             raise
-        self._thread = thread
 
     def stop(self) -> None:
         """Finish and disconnect, as ``stop`` of the asyncio client; no error if done before."""
-        thread, self._thread = self._thread, None
+        thread, was_stopped = self._thread, self._is_stopped
         self._is_stopped = True
-        if thread is not None:
+        if thread is not None and not was_stopped:
             try:
+                # A rebalance listener may use the client until it is stopped.
                 thread.call(self._stop_behind())
             finally:
+                self._thread = None
                 thread.release()
 
     def close(self) -> None:

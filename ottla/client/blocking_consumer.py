@@ -2,14 +2,13 @@
 
 Records come over from the event loop's thread in pieces and are handed out one by one from
 there, because each crossing costs as much as dozens of records. Positions, seeking and pausing
-behave as if they came one by one.
+behave as if they came one by one; so does a group that takes partitions away, or commits
+(:class:`~ottla.client.handed_over.HandedToThread`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Unpack
@@ -33,12 +32,15 @@ class RebalanceListener(Protocol):
 
     def on_partitions_assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Reading of these begins."""
+        del partitions  # a body, so that type checkers let it be left as it is
 
     def on_partitions_revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """These go to others."""
+        del partitions  # a body, so that type checkers let it be left as it is
 
     def on_partitions_lost(self, partitions: Sequence[TopicPartition]) -> None:
         """These are others' already."""
+        del partitions  # a body, so that type checkers let it be left as it is
 
 
 class Consumer(BlockingClient):
@@ -60,19 +62,11 @@ class Consumer(BlockingClient):
     ) -> None:
         self._consumer = AsyncioConsumer(*topics, bootstrap_servers=bootstrap_servers, **options)
         super().__init__(start=self._consumer.start, stop=self._consumer.stop)
-        self._waiting: dict[TopicPartition, deque[ConsumerRecord]] = {}
-        """Handed over, but not handed out."""
-        self._in_hand: dict[TopicPartition, int] = {}
-        """Handed out last, by first offset."""
-        self._lock = threading.Lock()
-        """Of both: the group takes partitions away on the event loop's thread."""
-        self._paused: set[TopicPartition] = set()
-        self._consumer.handed_over = HandedToThread(self._unsettled, self._drop)
+        self._handed = self._consumer.handed_over = HandedToThread()
 
     def stop(self) -> None:
         """Disconnect; a member leaves its group. See :meth:`ottla.client.Consumer.stop`."""
-        with self._lock:
-            self._in_hand = {}
+        self._handed.settled()
         super().stop()
 
     def __exit__(
@@ -91,17 +85,9 @@ class Consumer(BlockingClient):
 
     def getone(self) -> ConsumerRecord:
         """Return the next record, waiting for it as long as it takes; raises as getmany."""
-        while True:
-            with self._lock:
-                self._in_hand = {}
-                for partition, records in self._waiting.items():
-                    if partition not in self._paused:
-                        record = records.popleft()
-                        if not records:
-                            del self._waiting[partition]
-                        self._in_hand = {partition: record.offset}
-                        return record
+        while (record := self._handed.take_one()) is None:
             self._call(self._fetch, timeout_ms=_FOR_EVER_MS, max_records=None)
+        return record
 
     def getmany(
         self, *, timeout_ms: float = 0, max_records: int | None = None
@@ -111,10 +97,10 @@ class Consumer(BlockingClient):
         Waits up to ``timeout_ms`` for the first records; then, an empty dictionary. Raises as
         :meth:`ottla.client.Consumer.getmany`.
         """
-        taken = self._take_waiting(max_records)
+        taken = self._handed.take(max_records)
         if not taken:
             self._call(self._fetch, timeout_ms=timeout_ms, max_records=max_records)
-            taken = self._take_waiting(max_records)
+            taken = self._handed.take(max_records)
         return taken
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
@@ -129,47 +115,18 @@ class Consumer(BlockingClient):
     def batches(self) -> Iterator[list[ConsumerRecord]]:
         """Iterate over records in pieces: each of one partition, in order, not empty."""
         while not self._is_stopped:
-            yield from self.getmany(timeout_ms=_FOR_EVER_MS).values()
+            # Of one partition at a time: what is not handed out must not count as processed.
+            taken = self._handed.take(None, partitions_max=1)
+            if taken:
+                yield from taken.values()
+            else:
+                self._call(self._fetch, timeout_ms=_FOR_EVER_MS, max_records=None)
 
     async def _fetch(self, *, timeout_ms: float, max_records: int | None) -> None:
         """Hand records over; if whoever asked was interrupted, they wait for the next call."""
+        # Nothing of the group's comes between these two: neither waits once there are records.
         fetched = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        with self._lock:
-            for partition, records in fetched.items():
-                self._waiting.setdefault(partition, deque()).extend(records)
-
-    def _take_waiting(self, max_records: int | None) -> dict[TopicPartition, list[ConsumerRecord]]:
-        with self._lock:
-            taken = self._take_some(max_records)
-            self._in_hand = {partition: records[0].offset for partition, records in taken.items()}
-        return taken
-
-    def _take_some(self, max_records: int | None) -> dict[TopicPartition, list[ConsumerRecord]]:
-        taken: dict[TopicPartition, list[ConsumerRecord]] = {}
-        left = max_records
-        for partition in [each for each in self._waiting if each not in self._paused]:
-            if left == 0:
-                break
-            waiting = self._waiting[partition]
-            count = len(waiting) if left is None else min(left, len(waiting))
-            taken[partition] = [waiting.popleft() for _ in range(count)]
-            left = None if left is None else left - count
-            if not waiting:
-                del self._waiting[partition]
-        return taken
-
-    def _unsettled(self) -> dict[TopicPartition, int]:
-        """Return where the application is, in partitions that it has records of."""
-        with self._lock:
-            return {
-                **{partition: records[0].offset for partition, records in self._waiting.items()},
-                **self._in_hand,
-            }
-
-    def _drop(self, partitions: Iterable[TopicPartition]) -> None:
-        with self._lock:
-            for partition in partitions:
-                self._waiting.pop(partition, None)
+        self._handed.put(fetched)
 
     # --- In a group ---------------------------------------------------------------------------
 
@@ -190,17 +147,7 @@ class Consumer(BlockingClient):
 
         Raises as :meth:`ottla.client.Consumer.commit`.
         """
-        self._call(self._commit, offsets)
-
-    async def _commit(
-        self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata] | None
-    ) -> None:
-        if offsets is None:
-            with self._lock:
-                ahead = {each: records[0].offset for each, records in self._waiting.items()}
-            if ahead:
-                offsets = {**self._consumer.positions(), **ahead}
-        await self._consumer.commit(offsets)
+        self._call(self._consumer.commit, offsets)
 
     def committed(
         self, partitions: Iterable[TopicPartition] | None = None
@@ -210,21 +157,13 @@ class Consumer(BlockingClient):
 
     def lag(self) -> dict[TopicPartition, int]:
         """Return how many offsets each assigned partition is behind what is committed to it."""
-        lag = self._call(self._consumer.lag)
-        with self._lock:
-            for partition in lag.keys() & self._waiting.keys():
-                lag[partition] += len(self._waiting[partition])
-        return lag
+        return self._call(self._consumer.lag)
 
     # --- Where to read ------------------------------------------------------------------------
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """Read these partitions and no others; raises as :meth:`ottla.client.Consumer.assign`."""
-        wanted = [TopicPartition(*partition) for partition in partitions]
-        self._call_nowait(self._consumer.assign, wanted)
-        for partition in set(self._waiting) - set(wanted):
-            del self._waiting[partition]
-        self._paused.intersection_update(wanted)
+        self._call_nowait(self._consumer.assign, partitions)
 
     def assignment(self) -> set[TopicPartition]:
         """Return the partitions that are read."""
@@ -233,49 +172,34 @@ class Consumer(BlockingClient):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read on at ``offset``; raises as :meth:`ottla.client.Consumer.seek`."""
         self._call_nowait(self._consumer.seek, partition, offset)
-        self._waiting.pop(TopicPartition(*partition), None)
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Read on at the first record; of all assigned partitions if none are named."""
         self._call(self._consumer.seek_to_beginning, *partitions)
-        self._forget(partitions)
 
     def seek_to_end(self, *partitions: TopicPartition) -> None:
         """Read on behind the last committed record; of all partitions if none are named."""
         self._call(self._consumer.seek_to_end, *partitions)
-        self._forget(partitions)
 
     def position(self, partition: TopicPartition) -> int:
         """Return the offset of the next record to be handed out, waiting until it is known."""
-        waiting = self._waiting.get(TopicPartition(*partition))
-        return waiting[0].offset if waiting else self._call(self._consumer.position, partition)
+        return self._call(self._consumer.position, partition)
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of every assigned partition whose position is known."""
-        positions = self._call_nowait(self._consumer.positions)
-        with self._lock:
-            return {
-                **positions,
-                **{each: records[0].offset for each, records in self._waiting.items()},
-            }
+        return self._call_nowait(self._consumer.positions)
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Hand out nothing of these partitions until :meth:`resume`; positions stay."""
         self._call_nowait(self._consumer.pause, *partitions)
-        self._paused.update(TopicPartition(*partition) for partition in partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
         """Go on with partitions that were paused; no error if they were not."""
         self._call_nowait(self._consumer.resume, *partitions)
-        self._paused.difference_update(TopicPartition(*partition) for partition in partitions)
 
     def paused(self) -> set[TopicPartition]:
         """Return the partitions that are paused."""
         return self._call_nowait(self._consumer.paused)
-
-    def _forget(self, partitions: tuple[TopicPartition, ...]) -> None:
-        for partition in partitions or tuple(self._waiting):
-            self._waiting.pop(TopicPartition(*partition), None)
 
     # --- What is there ------------------------------------------------------------------------
 

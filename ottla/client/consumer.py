@@ -25,7 +25,6 @@ from ottla.client.consumer_record import ConsumerRecord, OffsetAndTimestamp
 from ottla.client.consumer_session import ConsumerSession
 from ottla.client.errors import ClientClosedError
 from ottla.client.fetcher import Fetcher
-from ottla.client.group import RebalanceListener
 from ottla.client.group_member import Subscription
 from ottla.client.group_offsets import (
     Committer,
@@ -37,6 +36,7 @@ from ottla.client.group_offsets import (
 from ottla.client.handed_over import HandedOver
 from ottla.client.offset_lookup import EARLIEST, LATEST
 from ottla.client.partition_reader import PartitionReader
+from ottla.client.rebalance_listener import RebalanceListener
 from ottla.client.settings import ConsumerOptions, ConsumerSettings, read_settings
 from ottla.model.errors import (
     InvalidRequestError,
@@ -121,10 +121,15 @@ class Consumer:
         await self._stop(is_settled=True)
 
     async def _stop(self, *, is_settled: bool) -> None:
-        session, self._session = self._session, None
+        session, was_stopped = self._session, self._is_stopped
         self._is_stopped = True
-        if session is not None:
+        if session is None or was_stopped:
+            return
+        try:
+            # A rebalance listener may use the consumer until its group is left.
             await session.stop(is_settled=is_settled)
+        finally:
+            self._session = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -181,11 +186,15 @@ class Consumer:
         records_max = self._settings.max_poll_records if max_records is None else max_records
         if records_max < 1:
             raise InvalidRequestError(f"max_records is {max_records}; it takes 1 or more")
-        deadline_ms = _now_ms() + timeout_ms
+        return await self._take(fetcher, records_max, None, _now_ms() + timeout_ms)
+
+    async def _take(
+        self, fetcher: Fetcher, records_max: int, partitions_max: int | None, deadline_ms: float
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
         self.handed_over.asked()
         while True:
             fetcher.raise_errors()
-            taken = fetcher.take(records_max)
+            taken = fetcher.take(records_max, partitions_max=partitions_max)
             if taken:
                 self.handed_over.many(taken)
                 return taken
@@ -193,7 +202,7 @@ class Consumer:
             if _now_ms() >= deadline_ms:
                 # Who polls without patience must let the fetching go on all the same.
                 await asyncio.sleep(0)
-                taken = fetcher.take(records_max)
+                taken = fetcher.take(records_max, partitions_max=partitions_max)
                 self.handed_over.many(taken)
                 return taken
             try:
@@ -208,10 +217,11 @@ class Consumer:
     async def __anext__(self) -> ConsumerRecord:
         """Return the next record; the iteration ends when the consumer is stopped."""
         session = self._session
-        # A member of a group also has to say that it is back, which getone does.
-        if session is not None and session.group is None:
+        if session is not None:
             record = session.fetcher.take_one()
             if record is not None:
+                if session.group is not None:
+                    self.handed_over.next(record)
                 return record
         try:
             return await self.getone()
@@ -225,9 +235,11 @@ class Consumer:
 
         A piece has at most ``max_poll_records``. Positions are behind what was handed out.
         """
+        records_max = self._settings.max_poll_records
         while True:
             try:
-                taken = await self.getmany(timeout_ms=_A_WHILE_MS)
+                # Of one partition at a time: what is not handed out must not count as processed.
+                taken = await self._take(self._usable(), records_max, 1, _now_ms() + _A_WHILE_MS)
             except ClientClosedError:
                 if self._is_stopped:
                     return
@@ -342,8 +354,10 @@ class Consumer:
                 raise InvalidRequestError(f"{partition} does not exist; partitions begin at 0")
         assert self._session is not None
         self._session.metadata.want(partition.topic for partition in wanted)
-        for partition in set(fetcher.readers) - set(wanted):
+        gone = set(fetcher.readers) - set(wanted)
+        for partition in gone:
             fetcher.remove(partition)
+        self.handed_over.gone(gone)
         for partition in wanted:
             if partition not in fetcher.readers:
                 fetcher.add(partition)
@@ -366,14 +380,16 @@ class Consumer:
                 "seek_to_beginning and seek_to_end)"
             )
         self._usable().seek(reader, offset)
+        self.handed_over.drop((reader.topic_partition,))
 
     def positions(self) -> dict[TopicPartition, int]:
         """Return the next offset of every assigned partition whose position is known."""
-        return {
+        positions = {
             partition: reader.position
             for partition, reader in self._usable().readers.items()
             if reader.position is not None
         }
+        return positions | self.handed_over.waiting()
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
         """Read on at the first record; of all assigned partitions if none are named.
@@ -399,17 +415,19 @@ class Consumer:
         """
         (reader,) = await self._wait_for_positions((self._reader(partition),))
         assert reader.position is not None
-        return reader.position
+        return self.handed_over.waiting().get(reader.topic_partition, reader.position)
 
     def pause(self, *partitions: TopicPartition) -> None:
         """Hand out nothing of these partitions until :meth:`resume`; positions stay."""
-        for partition in partitions:
-            self._usable().pause(self._reader(partition))
+        for reader in [self._reader(partition) for partition in partitions]:
+            self._usable().pause(reader)
+            self.handed_over.pause((reader.topic_partition,))
 
     def resume(self, *partitions: TopicPartition) -> None:
         """Go on with partitions that were paused; no error if they were not."""
-        for partition in partitions:
-            self._usable().resume(self._reader(partition))
+        for reader in [self._reader(partition) for partition in partitions]:
+            self._usable().resume(reader)
+            self.handed_over.resume((reader.topic_partition,))
 
     def paused(self) -> set[TopicPartition]:
         """Return the partitions that are paused."""
@@ -506,6 +524,7 @@ class Consumer:
         readers = [self._reader(partition) for partition in partitions or fetcher.readers]
         for reader in readers:
             fetcher.seek(reader, None, begin=begin)
+        self.handed_over.drop(reader.topic_partition for reader in readers)
         await self._wait_for_positions(readers)
 
     async def _wait_for_positions(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ottla.client.connections import Connections
 from ottla.client.errors import ClientClosedError
 from ottla.client.fetcher import Fetcher
-from ottla.client.group import GroupSession, RebalanceListener
+from ottla.client.group import GroupSession
 from ottla.client.group_coordinator import GroupCoordinator
 from ottla.client.group_member import Subscription
 from ottla.client.handed_over import HandedOver
 from ottla.client.metadata import MetadataCache
 from ottla.client.offset_lookup import EARLIEST, OffsetLookup
+from ottla.client.rebalance_listener import RebalanceListener
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import InvalidRequestError
 from ottla.model.ids import TopicPartition
@@ -61,7 +62,15 @@ class ConsumerSession:
             await self._join(subscription, listener).start()
 
     def subscribe(self, subscription: Subscription, listener: RebalanceListener | None) -> None:
-        """Subscribe to something else, or for the first time."""
+        """Subscribe to something else, or for the first time.
+
+        Raises :exc:`InvalidRequestError` if partitions were assigned.
+        """
+        if self.group is None and self.fetcher.readers:
+            raise InvalidRequestError(
+                "this consumer reads partitions that were assigned to it; assign none before it "
+                "subscribes, or make another"
+            )
         self.metadata.want(subscription.topics)
         if self.group is not None:
             self.group.subscribe(subscription, listener)
@@ -78,12 +87,17 @@ class ConsumerSession:
         return self._coordinator
 
     async def stop(self, *, is_settled: bool) -> None:
-        """End all of it; ``is_settled``: the application is done with all it was handed."""
-        if self.group is not None:
-            await self.group.stop(is_settled=is_settled)
-        self.fetcher.fail(ClientClosedError("the consumer was stopped"))
-        await self.fetcher.stop()
-        await self._connections.close()
+        """End all of it; ``is_settled``: the application is done with all it was handed.
+
+        Raises what a rebalance listener raises, at the end.
+        """
+        try:
+            if self.group is not None:
+                await self.group.stop(is_settled=is_settled)
+        finally:
+            self.fetcher.fail(ClientClosedError("the consumer was stopped"))
+            await self.fetcher.stop()
+            await self._connections.close()
 
     def _run(self) -> None:
         self._is_started = True

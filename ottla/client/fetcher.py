@@ -143,16 +143,34 @@ class Fetcher:
 
     # --- What is read -----------------------------------------------------------------------
 
-    def add(self, partition: TopicPartition, *, begin: int | None = None) -> None:
+    def add(self, partition: TopicPartition, *, begin: int | None = None) -> PartitionReader:
         """Read a partition, from ``begin`` (earliest or latest) or else by the policy."""
         reader = self.readers[partition] = PartitionReader(partition, self._settings)
         self._turns.append(reader)
         self.positions.find(reader, begin=begin)
+        return reader
+
+    def withhold(self, reader: PartitionReader) -> None:
+        """Hand out nothing of a partition, whatever the application says, and fetch no more."""
+        if not reader.is_withheld:
+            reader.is_withheld = True
+            self._turns.remove(reader)
+        reader.drop_buffer()
+        self.route(reader)
+
+    def release(self, reader: PartitionReader) -> None:
+        """Hand out a partition that was withheld, if it is still read."""
+        if self.readers.get(reader.topic_partition) is reader:
+            reader.is_withheld = False
+            self._turns.append(reader)
+            self.route(reader)
+            self._tell()
 
     def remove(self, partition: TopicPartition) -> None:
         """Read a partition no more."""
         reader = self.readers.pop(partition)
-        self._turns.remove(reader)
+        if not reader.is_withheld:
+            self._turns.remove(reader)
         self.positions.forget(reader)
         self._blocked.discard(reader)
         self._failures.pop(reader, None)
@@ -194,7 +212,9 @@ class Fetcher:
 
     # --- What comes out -----------------------------------------------------------------------
 
-    def take(self, records_max: int) -> dict[TopicPartition, list[ConsumerRecord]]:
+    def take(
+        self, records_max: int, *, partitions_max: int | None = None
+    ) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Return up to ``records_max`` records that are in memory, partitions taking turns."""
         taken: dict[TopicPartition, list[ConsumerRecord]] = {}
         left = records_max
@@ -205,7 +225,7 @@ class Fetcher:
             if records:
                 taken[reader.topic_partition] = records
                 left -= len(records)
-                if not left:
+                if not left or len(taken) == partitions_max:
                     break
         self._replenish_if_freed()
         return taken
@@ -233,7 +253,7 @@ class Fetcher:
             raise self.failure.with_traceback(None)
         if not self._blocked:
             return
-        stuck = [each for each in self._blocked if not each.has_buffered and not each.is_paused]
+        stuck = [each for each in self._blocked if not each.has_buffered and not each.is_silent]
         is_all = len(stuck) == sum(not each.is_paused for each in self._turns)
         for reader in stuck:
             if is_all or not reader.is_error_told:
@@ -264,7 +284,7 @@ class Fetcher:
             self._blocked.add(reader)
         if (
             self.failure is not None
-            or reader.is_paused
+            or reader.is_silent
             or reader.blocked_by is not None
             or reader.fetch_offset is None
             or self.positions.is_finding(reader)

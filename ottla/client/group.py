@@ -1,4 +1,4 @@
-"""A consumer's membership in its group: heartbeats, taking and giving up partitions, commits.
+"""A consumer's membership in its group: heartbeats, taking and giving up partitions.
 
 Two conversations run side by side. *Heartbeats* keep the member alive and bring its target; the
 coordinator holds each until there is news, so a rebalance does not wait for the next beat.
@@ -6,8 +6,8 @@ coordinator holds each until there is news, so a rebalance does not wait for the
 
     give up:  hand out nothing more  ->  wait until the application is done with what it has
               ->  commit  ->  ``on_partitions_revoked``  ->  report
-    take:     ask what was committed  ->  read from there
-              ->  ``on_partitions_assigned``  ->  report
+    take:     ask what was committed  ->  report  ->  ``on_partitions_assigned``
+              ->  hand out records
 
 If the coordinator says that the member is none any more -- it was silent for too long, or did not
 give up partitions in time -- everything is lost at once (``on_partitions_lost``; committing would
@@ -15,6 +15,9 @@ be refused), and the member joins anew.
 
 An application that has records and does not come back for ``max_poll_interval_ms`` is taken for
 dead: the member leaves, so that others can go on, and joins again when it comes back.
+
+Only the consumer's start is impatient: who cannot join at all is told why. A member that was one
+goes on trying for as long as the application likes.
 """
 
 from __future__ import annotations
@@ -22,28 +25,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from uuid import uuid4
 
 from ottla.client.backoff import Backoff
 from ottla.client.fetcher import Fetcher
+from ottla.client.group_commits import GroupCommits
 from ottla.client.group_coordinator import GroupCoordinator
 from ottla.client.group_member import GroupMember, Subscription
-from ottla.client.group_offsets import (
-    Committer,
-    OffsetAndMetadata,
-    commit_offsets,
-    committed_offsets,
-)
+from ottla.client.group_offsets import OffsetAndMetadata, committed_offsets
 from ottla.client.handed_over import HandedOver
 from ottla.client.metadata import MetadataCache
+from ottla.client.rebalance_listener import Listening, RebalanceListener
 from ottla.client.settings import ConsumerSettings
 from ottla.model.errors import (
     FencedMemberEpochError,
     GroupIdNotFoundError,
     OttlaError,
-    StaleMemberEpochError,
     UnknownMemberIdError,
     UnreleasedInstanceIdError,
 )
@@ -53,36 +52,32 @@ from ottla.v1 import groups_pb2
 _log = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT_MS: Final = 3_000
-"""For the coordinator to take note; without it the group waits for the session to end."""
+"""For the coordinator to take note, unless a request may take less; without it the group waits for
+the session to end."""
+
+HEARTBEAT_TIMEOUT_MS: Final = 10_000
+"""Beyond the time that a coordinator may hold a heartbeat; a third of ``request_timeout_ms`` if
+that is less, so that one lost answer keeps nobody from joining. Twice this and the look-up of
+another coordinator fit into the shortest session that brokers grant by default (45 s)."""
+
+INSTANCE_RELEASE_MAX_MS: Final = 120_000
+"""How long to wait for a static member of the same name to go: one that died does when its session
+has ended, after 60 s at most by default. One that lives will not."""
 
 MEMBERSHIP_LOST: Final = "group_membership_lost"
 """Log event, with group and reason: the coordinator took the member for dead."""
 
-COMMIT_FAILED: Final = "group_commit_failed"
-"""Log event, with group and reason: a commit that nobody waits for; the next makes up for it."""
+HEARTBEAT_FAILED: Final = "group_heartbeat_failed"
+"""Log event, with group and reason, at the first of several: the coordinator could not be told."""
 
 POLL_OVERDUE: Final = "group_poll_overdue"
 """Log event, with group and interval: the application did not come back for records."""
 
+LISTENER_LATE: Final = "group_listener_late"
+"""Log event, with group: a rebalance listener did not come back, and the consumer stops."""
+
 _JOINS_ANEW: Final = (UnknownMemberIdError, FencedMemberEpochError, GroupIdNotFoundError)
 """Where the member was one. A group without members and offsets is soon forgotten altogether."""
-
-
-class RebalanceListener(Protocol):
-    """Told when partitions come and go; each method may be left as it is.
-
-    They are awaited one at a time, on the consumer's event loop. If one raises, so does the
-    consumer's next call.
-    """
-
-    async def on_partitions_assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Reading of these begins; what was committed, or the policy, says where."""
-
-    async def on_partitions_revoked(self, partitions: Sequence[TopicPartition]) -> None:
-        """These go to others. With ``enable_auto_commit``, positions are committed already."""
-
-    async def on_partitions_lost(self, partitions: Sequence[TopicPartition]) -> None:
-        """These are others' already: nothing can be committed for them any more."""
 
 
 class GroupSession:
@@ -114,8 +109,8 @@ class GroupSession:
         self._settings = settings
         self._fetcher = fetcher
         self._handed = handed
-        self._listener = listener
-        self._committed: dict[TopicPartition, int] = {}
+        self._subscription = subscription
+        self._listening = Listening(listener)
         self._member = GroupMember(
             coordinator.group_id,
             str(uuid4()),
@@ -126,9 +121,20 @@ class GroupSession:
             rebalance_timeout_ms=settings.max_poll_interval_ms,
             subscription=subscription,
         )
-        self._joined = asyncio.Event()
         self._speak = asyncio.Event()
+        self._commits = GroupCommits(
+            coordinator,
+            member=self._member,
+            fetcher=fetcher,
+            handed=handed,
+            settings=settings,
+            speak=self._speak.set,
+        )
+        self._joined = asyncio.Event()
+        self._is_started = asyncio.Event()
         self._target_changed = asyncio.Event()
+        self._told_gone: set[TopicPartition] = set()
+        """Partitions whose revocation the listener was told, and which are still owned."""
         self._tasks: list[asyncio.Task[object]] = []
 
     # --- What the consumer calls ----------------------------------------------------------------
@@ -139,7 +145,11 @@ class GroupSession:
         return self._member.member_id
 
     async def start(self) -> None:
-        """Join. Raises the :exc:`OttlaError` that keeps the member out of the group."""
+        """Join.
+
+        Raises the :exc:`OttlaError` that keeps the member out of the group, after
+        ``request_timeout_ms`` if it might still pass.
+        """
         self._tasks.append(self._fetcher.spawn(self._run(), name="ottla-consumer-group"))
         if self._settings.enable_auto_commit:
             self._tasks.append(
@@ -155,68 +165,83 @@ class GroupSession:
                     raise self._fetcher.failure.with_traceback(None)
         finally:
             joined.cancel()
+        # Not before: a listener may use the consumer, which has to be running then.
+        self._is_started.set()
 
     async def stop(self, *, is_settled: bool) -> None:
-        """Commit if that was asked for, and leave. ``is_settled``: all records are processed."""
+        """Commit if that was asked for, tell the listener, and leave.
+
+        ``is_settled``: all records are processed. Takes ``request_timeout_ms`` for each of the
+        first two at most. Raises what the listener raises, after everything else.
+        """
+        owned = list(self._member.owned)
+        for partition in owned:
+            self._fetcher.withhold(self._fetcher.readers[partition])
+        self._commits.stopping()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if is_settled:
             self._handed.asked()
-        await self._leave()
+        try:
+            if self._member.is_joined:
+                await self._end(owned)
+        finally:
+            await self._listening.stop()
+            await self._leave()
+
+    async def _end(self, owned: Sequence[TopicPartition]) -> None:
+        """Give everything up."""
+        if self._settings.enable_auto_commit:
+            await self._commits.quietly(owned)
+        told = [partition for partition in owned if partition not in self._told_gone]
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_ms / 1000):
+                if told:
+                    await self._listening.revoked(told)
+        except TimeoutError:
+            _log.warning(LISTENER_LATE, extra={"group": self._coordinator.group_id})
+        except OttlaError:
+            if self._fetcher.failure is None:
+                raise
 
     async def _leave(self) -> None:
-        if not self._member.is_joined:
+        if not self._member.may_be_known:
             return
-        if self._settings.enable_auto_commit:
-            await self._commit_quietly(self._member.owned)
+        timeout_ms = min(LEAVE_TIMEOUT_MS, self._settings.request_timeout_ms)
         try:
-            await self._coordinator.ask_once(
-                lambda connection: connection.groups.Heartbeat,
-                self._member.leaving(),
-                timeout_ms=LEAVE_TIMEOUT_MS,
-            )
-        except OttlaError as error:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._coordinator.ask(
+                    lambda connection: connection.groups.Heartbeat, self._member.leaving()
+                )
+        except (OttlaError, TimeoutError) as error:
             _log.debug("group_leave_failed", extra={"reason": str(error)})
 
     def subscribe(self, subscription: Subscription, listener: RebalanceListener | None) -> None:
         """Read something else from now on."""
-        self._listener = listener
+        self._listening.listener = listener
+        self._subscription = subscription
         self._member.subscribe(subscription)
         self._speak.set()
 
     async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata] | None) -> None:
-        """Commit the offsets given, or where the application is in every partition (``None``).
+        """See :meth:`GroupCommits.by_hand`."""
+        await self._commits.by_hand(offsets)
 
-        Raises what keeps it from being committed; a member whose epoch is behind waits for its
-        next heartbeat.
-        """
-        if offsets is None:
-            # Who commits by hand says that everything handed out is processed.
-            offsets = self._positions(self._member.owned, {})
-        deadline_s = time.monotonic() + self._settings.request_timeout_ms / 1000
-        while offsets:
-            epoch = self._member.epoch
-            try:
-                await commit_offsets(
-                    self._coordinator, offsets, Committer(self._member.member_id, epoch)
-                )
-            except StaleMemberEpochError:
-                if time.monotonic() > deadline_s:
-                    raise
-                self._member.report()
-                self._speak.set()
-                await asyncio.sleep(self._settings.retry_backoff_ms / 1000)
-            else:
-                self._note_committed(offsets)
-                return
+    async def _commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.auto_commit_interval_ms / 1000)
+            if self._member.is_joined:
+                await self._commits.quietly(self._member.owned)
 
     # --- Heartbeats -----------------------------------------------------------------------------
 
     async def _run(self) -> None:
         """Be a member, and again whenever the coordinator says that we are none."""
+        backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
         while True:
+            joined_at_s = time.monotonic()
             try:
                 await self._be_member()
             except _JOINS_ANEW as error:
@@ -229,43 +254,57 @@ class GroupSession:
                     extra={"group": self._coordinator.group_id, "reason": str(error)},
                 )
                 await self._lose()
+                if (time.monotonic() - joined_at_s) * 1000 > self._settings.retry_backoff_max_ms:
+                    backoff.succeeded()
+                await asyncio.sleep(backoff.next_delay_ms() / 1000)
             except OttlaError as error:
                 self._fetcher.fail(error)
                 return
             else:
-                await self._lose()
-                await self._handed.wait_asked()
+                await self._leave_for_a_while()
 
     async def _be_member(self) -> None:
         """Stay in the group until the coordinator or the application ends that."""
         reconciling = asyncio.ensure_future(self._reconcile())
         backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
+        began_s = time.monotonic()
         try:
             while not self._is_overdue():
+                if reconciling.done():
+                    reconciling.result()
                 try:
                     response = await self._beat(reconciling)
                 except OttlaError as error:
                     self._member.report()
-                    if not error.retriable and not isinstance(error, UnreleasedInstanceIdError):
-                        raise
+                    self._check_patience(error, began_s)
+                    if not backoff.failures:
+                        _log.info(
+                            HEARTBEAT_FAILED,
+                            extra={"group": self._coordinator.group_id, "reason": str(error)},
+                        )
                     await asyncio.sleep(backoff.next_delay_ms() / 1000)
                     continue
+                if response is None:
+                    continue
                 backoff.succeeded()
-                if response is not None and self._member.answered(response):
+                if self._member.answered(response):
                     self._target_changed.set()
                 if self._member.is_joined:
                     self._joined.set()
         finally:
             reconciling.cancel()
             await asyncio.wait((reconciling,))
-        _log.warning(
-            POLL_OVERDUE,
-            extra={
-                "group": self._coordinator.group_id,
-                "max_poll_interval_ms": self._settings.max_poll_interval_ms,
-            },
-        )
-        await self._leave()
+
+    def _check_patience(self, error: OttlaError, began_s: float) -> None:
+        """Raise ``error`` if there is no use, or no time, in waiting for it to pass."""
+        waited_ms = (time.monotonic() - began_s) * 1000
+        if isinstance(error, UnreleasedInstanceIdError):
+            is_late = waited_ms > INSTANCE_RELEASE_MAX_MS
+        else:
+            is_starting = not self._is_started.is_set()
+            is_late = is_starting and waited_ms > self._settings.request_timeout_ms
+        if is_late or not (error.retriable or isinstance(error, UnreleasedInstanceIdError)):
+            raise error
 
     async def _beat(
         self, reconciling: asyncio.Task[None]
@@ -274,11 +313,12 @@ class GroupSession:
         self._speak.clear()
         request = self._member.heartbeat()
         request.max_wait_ms = min(request.max_wait_ms, self._patience_ms())
+        timeout_ms = min(self._settings.request_timeout_ms / 3, HEARTBEAT_TIMEOUT_MS)
         asking = asyncio.ensure_future(
             self._coordinator.ask_once(
                 lambda connection: connection.groups.Heartbeat,
                 request,
-                timeout_ms=request.max_wait_ms + self._settings.request_timeout_ms,
+                timeout_ms=request.max_wait_ms + timeout_ms,
             )
         )
         speaking = asyncio.ensure_future(self._speak.wait())
@@ -287,8 +327,6 @@ class GroupSession:
             if request.max_wait_ms:
                 waits.add(speaking)
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if reconciling.done():
-                reconciling.result()
             if not asking.done():
                 self._member.report()  # its answer is lost
                 return None
@@ -304,55 +342,91 @@ class GroupSession:
 
     def _patience_ms(self) -> int:
         """Return for how much longer the application may keep what it has; never below 0."""
-        if not self._handed.unsettled():
+        busy_since_s = self._handed.busy_since_s
+        if busy_since_s is None:
             return self._settings.max_poll_interval_ms
-        kept_s = time.monotonic() - self._handed.handed_at_s
-        return max(0, self._settings.max_poll_interval_ms - int(kept_s * 1000))
+        busy_ms = int((time.monotonic() - busy_since_s) * 1000)
+        return max(0, self._settings.max_poll_interval_ms - busy_ms)
+
+    async def _leave_for_a_while(self) -> None:
+        """Be no member until the application comes back."""
+        _log.warning(
+            POLL_OVERDUE,
+            extra={
+                "group": self._coordinator.group_id,
+                "max_poll_interval_ms": self._settings.max_poll_interval_ms,
+            },
+        )
+        owned = list(self._member.owned)
+        for partition in owned:
+            self._fetcher.withhold(self._fetcher.readers[partition])
+        if self._settings.enable_auto_commit:
+            await self._commits.quietly(owned)
+        await self._leave()
+        await self._lose()
+        await self._handed.settle_all()
 
     # --- Reconciling ----------------------------------------------------------------------------
 
     async def _reconcile(self) -> None:
+        await self._is_started.wait()
         while True:
             await self._target_changed.wait()
             self._target_changed.clear()
-            revoked = self._member.to_revoke()
-            if revoked:
+            if revoked := self._member.to_revoke():
                 await self._revoke(revoked)
                 self._speak.set()
             if taken := self._member.to_take():
                 await self._take(taken)
-                self._speak.set()
 
     async def _revoke(self, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
-            self._fetcher.pause(self._fetcher.readers[partition])
-        self._handed.drop(partitions)
+            self._fetcher.withhold(self._fetcher.readers[partition])
+        for partition, offset in self._handed.drop(partitions).items():
+            # The application has not seen these, and others have to begin with them.
+            self._fetcher.seek(self._fetcher.readers[partition], offset)
         await self._handed.settle(partitions)
         if self._settings.enable_auto_commit:
-            await self._commit_quietly(partitions)
-        if self._listener is not None:
-            await self._listener.on_partitions_revoked(partitions)
+            # What was made anew under the same name has nothing to do with what we have read.
+            target = self._member.target
+            await self._commits.quietly([each for each in partitions if each not in target])
+        await self._commits.settled()
+        self._told_gone.update(partitions)
+        await self._listening.revoked(partitions)
+        await self._commits.settled()
         for partition in partitions:
             self._fetcher.remove(partition)
-            self._committed.pop(partition, None)
+            self._commits.end(partition)
             self._member.revoked(partition)
+        self._told_gone.clear()
+        self._handed.gone(partitions)
+        left = {partition.topic for partition in self._member.owned}
+        self._metadata.forget(
+            {each.topic for each in partitions} - left - set(self._subscription.topics)
+        )
 
     async def _take(self, partitions: Sequence[TopicPartition]) -> None:
-        target = self._member.target
+        wanted = {partition: self._member.target[partition] for partition in partitions}
         self._metadata.want({partition.topic for partition in partitions})
         committed = await self._committed_offsets(partitions)
-        if self._member.target is not target:
-            self._target_changed.set()
+        target = self._member.target
+        taken = [each for each, topic_id in wanted.items() if target.get(each) == topic_id]
+        if not taken:
             return
-        for partition in partitions:
+        readers = []
+        for partition in taken:
             self._member.took(partition)
-            self._fetcher.add(partition)
+            reader = self._fetcher.add(partition)
+            self._fetcher.withhold(reader)
+            readers.append(reader)
             begin = committed.get(partition)
             if begin is not None:
-                self._fetcher.seek(self._fetcher.readers[partition], begin.offset)
-                self._committed[partition] = begin.offset
-        if self._listener is not None:
-            await self._listener.on_partitions_assigned(partitions)
+                self._fetcher.seek(reader, begin.offset)
+                self._commits.begin(partition, begin.offset)
+        self._speak.set()
+        await self._listening.assigned(taken)
+        for reader in readers:
+            self._fetcher.release(reader)
 
     async def _committed_offsets(
         self, partitions: Sequence[TopicPartition]
@@ -368,47 +442,13 @@ class GroupSession:
     async def _lose(self) -> None:
         """Be no member any more."""
         lost = self._member.lost_membership()
-        self._joined.clear()
+        self._commits.lost()
+        self._target_changed.clear()
         for partition in lost:
             self._fetcher.remove(partition)
-        self._handed.drop(lost)
-        self._committed.clear()
-        if lost and self._listener is not None:
-            await self._listener.on_partitions_lost(lost)
-
-    # --- Commits --------------------------------------------------------------------------------
-
-    async def _commit_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.auto_commit_interval_ms / 1000)
-            if self._member.is_joined:
-                await self._commit_quietly(self._member.owned)
-
-    async def _commit_quietly(self, partitions: Iterable[TopicPartition]) -> None:
-        offsets = self._positions(partitions, self._handed.unsettled())
-        try:
-            await self.commit(offsets)
-        except OttlaError as error:
-            _log.warning(
-                COMMIT_FAILED,
-                extra={"group": self._coordinator.group_id, "reason": str(error)},
-            )
-
-    def _positions(
-        self, partitions: Iterable[TopicPartition], unsettled: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Return what to commit: where it differs from what was committed last."""
-        offsets: dict[TopicPartition, OffsetAndMetadata] = {}
-        for partition in partitions:
-            reader = self._fetcher.readers.get(partition)
-            if reader is None or reader.position is None:
-                continue
-            offset = unsettled.get(partition, reader.position)
-            if offset != self._committed.get(partition):
-                offsets[partition] = OffsetAndMetadata(offset)
-        return offsets
-
-    def _note_committed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        for partition, committed in offsets.items():
-            if partition in self._member.owned:
-                self._committed[partition] = committed.offset
+        self._handed.gone(lost)
+        self._handed.lost()
+        told = [partition for partition in lost if partition not in self._told_gone]
+        self._told_gone.clear()
+        if told:
+            await self._listening.lost(told)

@@ -54,7 +54,8 @@ class GroupCoordinator:
         Raises the :exc:`OttlaError` that the call ends with. If another broker may know better, it
         is looked up anew the next time.
         """
-        if self._address is None:
+        address = self._address
+        if address is None:
             found = await call_any_broker(
                 self._connections,
                 self._metadata,
@@ -62,26 +63,28 @@ class GroupCoordinator:
                 lambda connection: connection.groups.FindCoordinator,
                 groups_pb2.FindCoordinatorRequest(group_id=self.group_id),
             )
-            self._address = Address(found.host, found.port)
-        connection = self._connections.to(self._address)
+            address = self._address = Address(found.host, found.port)
+        connection = self._connections.to(address)
         try:
-            return await call(
-                method(connection), request, address=connection.address, timeout_ms=timeout_ms
-            )
+            return await call(method(connection), request, address=address, timeout_ms=timeout_ms)
         except (MetadataError, RequestTimedOutError):
-            self._address = None
+            if self._address == address:
+                self._address = None
             raise
 
     async def ask(self, method: Method[Request, Response], request: Request) -> Response:
         """Make a call, again and again for ``request_timeout_ms`` if it fails in passing.
 
-        Raises the last error.
+        One that hangs has a third of that, for another broker may coordinate by then. Raises the
+        last error.
         """
         backoff = Backoff(self._settings.retry_backoff_ms, self._settings.retry_backoff_max_ms)
         deadline_ms = _now_ms() + self._settings.request_timeout_ms
         while True:
             try:
-                return await self.ask_once(method, request, timeout_ms=deadline_ms - _now_ms())
+                left_ms = deadline_ms - _now_ms()
+                patience_ms = min(left_ms, self._settings.request_timeout_ms / 3)
+                return await self.ask_once(method, request, timeout_ms=patience_ms)
             except OttlaError as error:
                 delay_ms = backoff.next_delay_ms()
                 if not error.retriable or _now_ms() + delay_ms >= deadline_ms:

@@ -62,6 +62,7 @@ class GroupMember:
         self._rebalance_timeout_ms = rebalance_timeout_ms
         self._subscription = subscription
         self._must_report = True
+        self._has_asked = False
 
     @property
     def is_joined(self) -> bool:
@@ -69,9 +70,9 @@ class GroupMember:
         return self.epoch > JOIN_EPOCH
 
     @property
-    def has_something_to_say(self) -> bool:
-        """Whether the next heartbeat should not wait."""
-        return self._must_report
+    def may_be_known(self) -> bool:
+        """Whether the coordinator may know the member: the answer to joining may be lost."""
+        return self._has_asked
 
     def subscribe(self, subscription: Subscription) -> None:
         """Want to read something else."""
@@ -84,6 +85,7 @@ class GroupMember:
 
     def heartbeat(self) -> groups_pb2.GroupHeartbeatRequest:
         """Return what to send next; the answer goes to :meth:`answered`."""
+        self._has_asked = True
         request = groups_pb2.GroupHeartbeatRequest(
             group_id=self.group_id,
             member_id=self.member_id,
@@ -131,9 +133,10 @@ class GroupMember:
             if topic.topic
             for number in topic.partitions
         }
-        changed = target != self.target
+        if target == self.target:
+            return False
         self.target = MappingProxyType(target)
-        return changed
+        return True
 
     def to_revoke(self) -> list[TopicPartition]:
         """Return what is owned and must not be."""
@@ -160,6 +163,7 @@ class GroupMember:
         self.target = _NOTHING
         self.epoch = JOIN_EPOCH
         self._must_report = True
+        self._has_asked = False
         return lost
 
     def __repr__(self) -> str:

@@ -4,8 +4,8 @@ A record counts as processed when the application comes back for the next one: c
 handed out before that would lose it if the process died meanwhile. So a commit that nobody asked
 for, and a partition that is to be given up, wait for the application to come back.
 
-An application in another thread is given records in pieces; what of them it has not seen yet *waits*
-there. :class:`HandedToThread` is both the queue of what waits and the account of it.
+An application in another thread is given records in pieces; what of them it has not seen yet
+*waits* there. :class:`HandedToThread` is both the queue of what waits and the account of it.
 """
 
 from __future__ import annotations

@@ -181,6 +181,12 @@ class MetadataCache:
             self._watch.topics_changed()
             self._asked.set()
 
+    def forget(self, topics: Iterable[str]) -> None:
+        """Ask for these topics no more; asking for one that was deleted may create it anew."""
+        if not self._topics.isdisjoint(gone := set(topics)):
+            self._topics -= gone
+            self._watch.topics_changed()
+
     def request_refresh(self) -> None:
         """Ask for a new picture, without waiting for it: something is not as this one says."""
         self._asked.set()

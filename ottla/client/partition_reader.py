@@ -49,6 +49,8 @@ class PartitionReader:
         self.fetch_offset: int | None = None
         """Next for the broker to send."""
         self.is_paused = False
+        self.is_withheld = False
+        """By the group, which is about to take it, or to give it up; kept by the fetcher."""
         self.blocked_by: OttlaError | None = None
         """Why nothing can follow what is in memory, until the application seeks elsewhere."""
         self.is_error_told = False
@@ -116,6 +118,11 @@ class PartitionReader:
         self._current = None
         self.buffered_bytes = 0
         self._forget_epoch()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing of it is to be handed out, nor fetched."""
+        return self.is_paused or self.is_withheld
 
     @property
     def has_buffered(self) -> bool:

@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from ottla.cluster.broker_sessions import BrokerSessionsShell, Heartbeat, SessionAnswer
+from ottla.cluster.lease import Lease
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.config.addresses import Address
 from ottla.model.errors import RequestTimedOutError, RetriableError
@@ -89,11 +90,12 @@ class BrokerSession:
         far: FarSessions,
         metadata: MetadataCache,
         session_timeout_ms: int,
+        lease: Lease,
         answered: Callable[[SessionAnswer], None],
     ) -> None:
         """Wire it, for the life of the broker that has ``broker_epoch``.
 
-        ``answered`` is told every answer; it must not wait.
+        ``answered`` is told every answer; it must not wait. ``lease`` is renewed by answers.
         """
         self._broker_id = broker_id
         self._broker_epoch = broker_epoch
@@ -102,6 +104,7 @@ class BrokerSession:
         self._far = far
         self._metadata = metadata
         self._session_timeout_ms = session_timeout_ms
+        self._lease = lease
         self._answered = answered
         self._with: BrokerId | None = None
 
@@ -165,6 +168,8 @@ class BrokerSession:
                 emit(SESSION_ENDED, controller=controller, reason=str(error))
             return began
         finally:
+            if self._with is not None:
+                self._lease.session_ended()
             self._with = None
             if session is not None:
                 session.close()
@@ -179,8 +184,10 @@ class BrokerSession:
             return await self._far.open_session(address)
 
     async def _beat(self, session: Session, controller: BrokerId) -> None:
+        sent_ms = self._lease.now_ms()
         async with self._in_time(controller):
             answer = await session.beat(self._heartbeat())
+        self._lease.renew(sent_ms, answer)
         if self._with is None:
             self._with = controller
             emit(SESSION_OPENED, controller=controller)

@@ -10,6 +10,7 @@ A setting has its value from the nearest of these places, and the description sa
 
 A topic is described as it is on this broker, and brokers may differ. A broker describes itself, for
 nobody else knows its file. The default of all brokers is described by what is set there alone.
+Where clients are told to find a broker is described as they are told, even if that is not set.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.services import Result
 from ottla.cluster.submits import Submits
 from ottla.cluster.topics import why_unknown
+from ottla.config.addresses import Address
 from ottla.config.broker_config import BrokerConfig
+from ottla.config.listeners import write_listeners
 from ottla.config.settings import SETTINGS, BrokerSetting
 from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS, TopicSetting
 from ottla.controller.requests import (
@@ -51,6 +54,7 @@ from ottla.model.limits import (
     TOPICS_PER_REQUEST_MAX,
 )
 
+_ADVERTISED_LISTENERS: Final = "advertised.listeners"
 _ALL_BROKERS: Final = ""
 """The name of the resource that is the default of all brokers."""
 
@@ -149,6 +153,10 @@ class BrokerConfigsService:
         for setting in SETTINGS.values():
             default = ConfigSynonym(setting.key, setting.default, ConfigSource.DEFAULT_CONFIG)
             synonyms = [*self._synonyms(setting.key), default]
+            if setting.key == _ADVERTISED_LISTENERS and len(synonyms) == 1 and self._told:
+                # Whoever asks wants to know what clients are told; it was settled at the start.
+                told = ConfigSynonym(setting.key, self._told, ConfigSource.STATIC_BROKER_CONFIG)
+                synonyms.insert(0, told)
             yield _entry(setting, synonyms, read_only=not setting.dynamic)
 
     def _of_all_brokers(self) -> Iterator[ConfigEntry]:
@@ -158,6 +166,13 @@ class BrokerConfigsService:
             if setting.key in in_force:
                 synonyms = [ConfigSynonym(setting.key, in_force[setting.key], source)]
                 yield _entry(setting, synonyms, read_only=not setting.dynamic)
+
+    @property
+    def _told(self) -> str:
+        """Where clients are told to find this broker's listeners."""
+        broker = self._metadata.image.brokers.get(self._node_id)
+        listeners = () if broker is None else broker.listeners
+        return write_listeners({each.name: Address(each.host, each.port) for each in listeners})
 
     @property
     def _node_id(self) -> BrokerId:

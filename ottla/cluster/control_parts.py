@@ -26,6 +26,7 @@ from ottla.cluster.grpc.channels import BrokerChannels
 from ottla.cluster.grpc.far_controllers import GrpcFarControllers
 from ottla.cluster.grpc.quorum_calls import dial_quorum
 from ottla.cluster.leader_balance import LeaderBalance
+from ottla.cluster.lease import Lease
 from ottla.cluster.majority import Majority
 from ottla.cluster.membership import Membership
 from ottla.cluster.metadata_cache import MetadataCache
@@ -78,6 +79,7 @@ class ControlParts:
     sessions: BrokerSessionsShell
     balance: LeaderBalance
     membership: Membership
+    lease: Lease
     majority: Majority
     quorum: QuorumState
 
@@ -102,6 +104,7 @@ class ControlParts:
             far=self.far,
             metadata=self.metadata,
             session_timeout_ms=config.replication.session_timeout_ms,
+            lease=self.lease,
             answered=self.membership.answered,
         )
 
@@ -171,6 +174,7 @@ def wire_control(
             metadata=metadata,
             clock=clock,
         ),
+        lease=Lease(clock, metadata, duration_ms=config.replication.session_timeout_ms),
         majority=Majority(broker_id=broker_id, voters=voters, links=links),
         quorum=QuorumState(broker_id=broker_id, voters=voters, links=links, metadata=metadata),
     )

@@ -12,6 +12,7 @@ from ottla.cluster.group_shard import ShardContext
 from ottla.cluster.group_shards import GroupShards, HostedPartitions
 from ottla.cluster.group_waiting import WaitingRequests
 from ottla.cluster.groups import BrokerGroupsService
+from ottla.cluster.lease import Lease
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.offsets_topic import OffsetsTopic, OffsetsTopicConfig
 from ottla.cluster.services import TopicsService
@@ -31,6 +32,7 @@ def wire_groups(
     metadata: MetadataCache,
     partitions: HostedPartitions,
     log_context: GroupLogContext,
+    lease: Lease,
 ) -> GroupShards:
     """Make what coordinates groups while it runs."""
     settings = group_settings(config.groups)
@@ -44,6 +46,7 @@ def wire_groups(
             waiting=WaitingRequests(),
             clock=log_context.clock,
             image=lambda: metadata.image,
+            lease=lease,
             may_read=asyncio.Semaphore(GROUP_LOGS_READ_AT_ONCE_MAX),
             may_shorten=asyncio.Semaphore(SHORTENED_AT_ONCE_MAX),
             commit_timeout_ms=config.groups.offsets_commit_timeout_ms,
@@ -52,7 +55,12 @@ def wire_groups(
 
 
 def groups_service(
-    config: BrokerConfig, shards: GroupShards, *, metadata: MetadataCache, topics: TopicsService
+    config: BrokerConfig,
+    shards: GroupShards,
+    *,
+    metadata: MetadataCache,
+    topics: TopicsService,
+    lease: Lease,
 ) -> BrokerGroupsService:
     """Put in front of it what a door calls."""
     topic = OffsetsTopicConfig(
@@ -61,7 +69,7 @@ def groups_service(
         segment_bytes=config.groups.topic_segment_bytes,
         voters=len(config.quorum.ids(config.node.node_id)),
     )
-    return BrokerGroupsService(shards, metadata, OffsetsTopic(topics, metadata, topic))
+    return BrokerGroupsService(shards, metadata, OffsetsTopic(topics, metadata, topic), lease)
 
 
 def group_settings(config: GroupsConfig) -> GroupSettings:

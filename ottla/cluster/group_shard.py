@@ -14,8 +14,13 @@ A machine that has decided what its log did not take knows more than the truth. 
 with everybody who waits for it, and the log is read anew. That must not happen again and again: no
 request is let in while the log can be seen not to take records, but for those that need none.
 
+Whoever only asks needs no record, so it could be answered by a broker that was cut off from the
+others and replaced long ago. Therefore nobody is, without the lease (:mod:`ottla.cluster.lease`).
+A commit says itself whether it was in time.
+
 A session must not end because its member could not be heard. If something was due while the log
-took no records, the log is read anew afterwards, so that all timers begin anew.
+took no records, or without the lease, the log is read anew afterwards, so that all timers begin
+anew. If the whole broker stood still, what is due waits a moment for what members said meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from ottla.cluster.group_loading import LogShortener, replay_log
 from ottla.cluster.group_log import GroupLog
@@ -32,6 +37,7 @@ from ottla.cluster.group_machine import ShardClock, ShardMachine
 from ottla.cluster.group_waiting import Waiting, WaitingRequests, request_bytes
 from ottla.coordinator.effects import Answer, Effects, GroupRecord, Token
 from ottla.coordinator.requests import (
+    CommitOffsets,
     ConsumerHeartbeat,
     DescribeClassicGroup,
     DescribeConsumerGroup,
@@ -68,8 +74,22 @@ SHARD_THROWN_AWAY = Event("groups.shard_thrown_away", Severity.WARNING)
 SHARD_LOG_SHORTENED = Event("groups.shard_log_shortened")
 SHARD_LOG_NOT_SHORTENED = Event("groups.shard_log_not_shortened", Severity.WARNING)
 
+STOOD_STILL_MS: Final = 500
+"""A tick that comes so late says that the whole process did not run for a while."""
+
+HEARD_FIRST_MS: Final = 1_000
+"""What members said meanwhile lies in sockets, and is read within this."""
+
 _NEEDS_NO_RECORDS: Final = (FetchOffsets, DescribeClassicGroup, DescribeConsumerGroup, Heartbeat)
 """Answered whether or not the log takes records."""
+
+
+class HeldLease(Protocol):
+    """See :class:`~ottla.cluster.lease.Lease`."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody else can have been given what this broker leads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +100,7 @@ class ShardContext:
     waiting: WaitingRequests
     clock: Clock
     image: Callable[[], ClusterImage]
+    lease: HeldLease
     may_read: asyncio.Semaphore
     """Bounds how many logs are read at once."""
     may_shorten: asyncio.Semaphore
@@ -103,6 +124,8 @@ class HostedShard:
         self._clock = ShardClock(wall_ms=0, now_ms=0)
         self._shortener: LogShortener | None = None
         self._missed_tick = False
+        self._heard_until_ms = 0
+        """Nothing is due before."""
         self._woken = asyncio.Event()
         """Something is due, or the machine is gone."""
         self._grown = asyncio.Event()
@@ -294,7 +317,7 @@ class HostedShard:
         """Hear of topics that came, went or grew."""
         if self._machine is None:
             return
-        if not self.log.is_writable:
+        if not self._can_decide:
             self._missed_tick = True
             self._tick_by(self._now_ms() + GROUP_LOG_WRITABLE_INTERVAL_MS)
             return
@@ -305,9 +328,18 @@ class HostedShard:
         if self._machine is None:
             raise self._refusal()
         self.log.check_ours()
+        if not isinstance(request, CommitOffsets) and not self._context.lease.is_held:
+            raise CoordinatorNotAvailableError(
+                "this broker has not heard from the controller for a while; another may coordinate "
+                "this group by now: find the coordinator again"
+            )
         if request is not None and not isinstance(request, _NEEDS_NO_RECORDS):
             self.log.check_writable()
         return self._machine
+
+    @property
+    def _can_decide(self) -> bool:
+        return self.log.is_writable and self._context.lease.is_held
 
     def _still_reading(self) -> OttlaError:
         return CoordinatorLoadInProgressError(
@@ -396,11 +428,17 @@ class HostedShard:
             self._timer.cancel()
         self._timer_at_ms = deadline_ms
         # Whole milliseconds may show the deadline up to one late.
-        delay_ms = max(0, deadline_ms - self._now_ms()) + 1
-        self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._ring)
+        now_ms = self._now_ms()
+        delay_ms = max(0, deadline_ms - now_ms) + 1
+        self._timer = asyncio.get_running_loop().call_later(
+            delay_ms / 1000, self._ring, now_ms + delay_ms
+        )
 
-    def _ring(self) -> None:
+    def _ring(self, due_ms: int) -> None:
         self._timer = None
+        now_ms = self._now_ms()
+        if now_ms - due_ms > STOOD_STILL_MS and self._heard_until_ms < due_ms:
+            self._heard_until_ms = now_ms + HEARD_FIRST_MS
         self._woken.set()
 
     def tick(self) -> None:
@@ -411,17 +449,19 @@ class HostedShard:
         machine = self._machine
         if machine is None or not self.log.is_ours:
             return
-        deadline_ms = machine.deadline_ms()
-        is_due = deadline_ms is not None and deadline_ms <= self._now_ms()
-        if not is_due and not self._missed_tick:
+        deadline_ms, now_ms = machine.deadline_ms(), self._now_ms()
+        is_due = deadline_ms is not None and deadline_ms <= now_ms
+        if now_ms < self._heard_until_ms:
+            self._tick_by(self._heard_until_ms)
+        elif not is_due and not self._missed_tick:
             self._tick_by(deadline_ms)
-        elif not self.log.is_writable:
+        elif not self._can_decide:
             self._missed_tick = True
             self._tick_by(self._now_ms() + GROUP_LOG_WRITABLE_INTERVAL_MS)
         elif self._missed_tick:
             self._throw_away(CoordinatorNotAvailableError("it took no records for a while"))
         else:
-            self._perform(machine.tick(self._now_ms()))
+            self._perform(machine.tick(now_ms))
 
 
 def _as_coordinator(error: OttlaError) -> OttlaError:

@@ -66,6 +66,10 @@ class GroupShards:
         """By partition number; not to be changed."""
         return self._shards
 
+    def leads(self, number: int) -> bool:
+        """Whether the shard of a partition is ours."""
+        return number in self._shards
+
     def find(self, number: int) -> HostedShard:
         """Return the shard of a partition; :exc:`NotCoordinatorError` if it is not ours."""
         shard = self._shards.get(number)

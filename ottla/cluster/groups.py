@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from ottla.cluster.group_partitions import group_partition
-from ottla.cluster.group_shard import HostedShard
+from ottla.cluster.group_shard import HeldLease, HostedShard
 from ottla.cluster.group_shards import GroupShards
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.offsets_topic import OffsetsTopic
@@ -48,7 +48,14 @@ Outcomes = Sequence[OttlaError | None]
 class BrokerGroupsService:
     """See :class:`~ottla.cluster.services.GroupsService`."""
 
-    def __init__(self, shards: GroupShards, metadata: MetadataCache, topic: OffsetsTopic) -> None:
+    def __init__(
+        self,
+        shards: GroupShards,
+        metadata: MetadataCache,
+        topic: OffsetsTopic,
+        lease: HeldLease,
+    ) -> None:
+        self._lease = lease
         self._shards = shards
         self._metadata = metadata
         self._topic = topic
@@ -59,9 +66,14 @@ class BrokerGroupsService:
         image = await self._topic.ensure()
         partition = group_partition(group_id, image)
         part = None if partition is None else image.partition(partition)
-        if part is None or part.leader == NO_BROKER:
+        if partition is None or part is None or part.leader == NO_BROKER:
             raise CoordinatorNotAvailableError(
                 f"nobody leads {partition}, where the group {group_id!r} belongs; try again"
+            )
+        if self._shards.leads(partition.partition) and not self._lease.is_held:
+            raise CoordinatorNotAvailableError(
+                "this broker has not heard from the controller for a while, and so does not know "
+                f"whether it still coordinates the group {group_id!r}; ask another, or later"
             )
         return part.leader
 

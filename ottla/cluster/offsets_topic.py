@@ -85,15 +85,21 @@ class OffsetsTopic:
         self._metadata = metadata
         self._config = config
         self._one_at_a_time = asyncio.Lock()
+        self._failures = 0
+        self._last_failure = ""
 
     async def ensure(self) -> ClusterImage:
         """Return an image that has the topic, after making it if need be.
 
         Raises :exc:`CoordinatorNotAvailableError` if that did not work.
         """
+        failures = self._failures
         if CONSUMER_OFFSETS not in self._metadata.image.topics:
             async with self._one_at_a_time:
                 if CONSUMER_OFFSETS not in self._metadata.image.topics:
+                    if self._failures > failures:
+                        # Whoever waits meanwhile does not try again one after another.
+                        raise CoordinatorNotAvailableError(self._last_failure)
                     await self._create()
         return self._metadata.image
 
@@ -120,10 +126,12 @@ class OffsetsTopic:
             )
         except OttlaError as error:
             emit(OFFSETS_TOPIC_NOT_CREATED, reason=str(error))
-            raise CoordinatorNotAvailableError(
+            self._failures += 1
+            self._last_failure = (
                 f"the first group needs the topic {CONSUMER_OFFSETS}, which could not be created: "
                 f"{error}"
-            ) from error
+            )
+            raise CoordinatorNotAvailableError(self._last_failure) from error
         if not isinstance(created, OttlaError):
             emit(
                 OFFSETS_TOPIC_CREATED,

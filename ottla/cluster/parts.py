@@ -176,6 +176,7 @@ def wire(
             metadata=control.metadata,
             partitions=replicas,
             log_context=GroupLogContext(waiters.commits, readers, clock, maintenance.remove_later),
+            lease=control.lease,
         ),
     )
     return parts
@@ -265,7 +266,9 @@ def services(parts: BrokerParts, config: BrokerConfig, *, gate: Gate, clock: Clo
             metadata=control.metadata,
             workers=parts.readers,
         ),
-        groups=groups_service(config, parts.groups, metadata=control.metadata, topics=topics),
+        groups=groups_service(
+            config, parts.groups, metadata=control.metadata, topics=topics, lease=control.lease
+        ),
         quotas=_quotas(config, control, clock),
     )
 

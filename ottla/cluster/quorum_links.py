@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Final, Protocol
@@ -95,7 +95,7 @@ class QuorumLinks:
         incarnation_id: bytes,
         directory_id: bytes,
         identity: Callable[[], QuorumIdentity],
-        dial: Callable[[Address], Frames],
+        dial: Callable[[Address], Awaitable[Frames]],
         receiver: LinkedNode,
         draw: Callable[[], float],
     ) -> None:
@@ -227,7 +227,7 @@ class QuorumLinks:
     async def _keep_linked(self, peer: BrokerId, address: Address) -> None:
         pause_ms = REDIAL_MIN_MS
         while not self._closed:
-            frames = self._dial(address)
+            frames = await self._dial(address)
             try:
                 link = await self._begin(frames, peer, partial(self._check, expected=peer))
                 pause_ms = REDIAL_MIN_MS

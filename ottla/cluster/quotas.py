@@ -25,6 +25,7 @@ from typing import Protocol
 from ottla.cluster.client_rates import ClientRates, Quota, QuotaWindows
 from ottla.cluster.services import ClientRate
 from ottla.model.image import DEFAULT_ENTITY, ClusterImage, QuotaEntity
+from ottla.model.limits import QUOTA_NAME_CHARACTERS_MAX
 from ottla.model.quotas import CONSUMER_BYTE_RATE, PRODUCER_BYTE_RATE
 from ottla.runtime.clock import Clock
 
@@ -40,6 +41,8 @@ class Metadata(Protocol):
 def quota_for(image: ClusterImage, user: str, client_id: str, key: str) -> Quota | None:
     """Return a client's quota of ``key``, ``None`` without one; ``user`` without ``User:``."""
     quotas = image.client_quotas
+    # A longer one has no quota by its own name, and would take memory wherever it is counted.
+    client_id = client_id[:QUOTA_NAME_CHARACTERS_MAX]
     for set_for, shared_by in _nearest_first(user, client_id):
         bytes_per_second = quotas.get(set_for, {}).get(key)
         if bytes_per_second is not None:

@@ -2,7 +2,7 @@
 
 What is received goes through the :class:`~ottla.kafka.framing.FrameReader` to the
 :class:`~ottla.kafka.pipeline.Pipeline`, and responses come back by reference: nothing is copied on
-the way to the kernel. Nothing is received while
+the way to the transport. Nothing is received while
 
 * requests wait that were received already,
 * there is no memory for the rest of a large request, or
@@ -182,7 +182,9 @@ class KafkaConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.BaseProtocol`."""
         del exc
-        self._pipeline.cancel()
+        # A client that was told a wrong address may be gone before anybody has looked after it.
+        self._advise()
+        self._pipeline.left()
         # Now, and not when the collector of garbage comes by to find a connection and its parts.
         self._reader.forget()
         self._claim.give_all_back()
@@ -249,14 +251,17 @@ class KafkaConnection(asyncio.BufferedProtocol):
         self._look_after_request(elapsed_ms)
         self._silent_ms = 0 if self._was_heard or self.is_busy else self._silent_ms + elapsed_ms
         self._was_heard = False
-        if self._pipeline.requests_begun and not self._is_advised:
-            self._is_advised = True
-            self._shared.advice.look_at(self._connection)
+        self._advise()
         idle_max_ms = self._shared.idle_max_ms
         if not self._requests_received and self._silent_ms >= KAFKA_FIRST_REQUEST_TIME_MAX_MS:
             self._close("the client has not asked for anything since it connected")
         elif idle_max_ms is not None and self._silent_ms >= idle_max_ms:
             self._close()
+
+    def _advise(self) -> None:
+        if self._pipeline.requests_begun and not self._is_advised:
+            self._is_advised = True
+            self._shared.advice.look_at(self._connection)
 
     def finish(self) -> None:
         """Receive nothing more; close when what is under way is answered."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ottla.cluster.services import Services
 from ottla.kafka.handling import RequestContext
-from ottla.model.errors import UnknownTopicOrPartitionError
+from ottla.model.errors import InvalidRequestError, UnknownTopicOrPartitionError
 from ottla.model.ids import BrokerId
 from ottla.model.image import ClusterImage
 from ottla.wire.messages.describe_quorum import (
@@ -43,6 +43,12 @@ class DescribeQuorumHandler:
     ) -> DescribeQuorumResponse:
         """Answer from this broker's place in the quorum."""
         image = self._cluster.image
+        count = sum(len(topic.partitions) for topic in request.topics)
+        if count > 1:
+            return DescribeQuorumResponse(
+                error_code=InvalidRequestError.code,
+                error_message=f"the request names {count} partitions, and there is one",
+            )
         return DescribeQuorumResponse(
             topics=[self._topic(topic, image) for topic in request.topics],
             nodes=list(_nodes(image)),

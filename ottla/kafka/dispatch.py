@@ -83,6 +83,10 @@ class Request:
         seconds = time.perf_counter() - self._started - self._waited_s
         self._served.instruments.finished(error_code, max(0.0, seconds))
 
+    def throttled(self, seconds: float) -> None:
+        """Count for how long its client has to keep quiet."""
+        self._served.instruments.throttled(seconds)
+
     def failed(self, error: str) -> None:
         """Count a request that gets no answer and costs the connection."""
         self._served.instruments.failed(error)

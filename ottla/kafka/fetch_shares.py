@@ -22,6 +22,8 @@ class FetchShares:
         """No answer holds more than ``answer_bytes_max``, and all of them ``bytes_max``."""
         self._answer_bytes_max = answer_bytes_max
         self._bytes_max = bytes_max
+        # Were there more, each would get the least there is all the same.
+        self._connections_max = max(1, bytes_max // KAFKA_FETCH_SHARE_BYTES_MIN)
         self._fetched_ms: dict[int, int] = {}  # by connection, the longest ago first
 
     def share_of(self, connection: int, now_ms: int) -> int:
@@ -29,7 +31,10 @@ class FetchShares:
         fetched_ms = self._fetched_ms
         fetched_ms.pop(connection, None)
         fetched_ms[connection] = now_ms
-        while now_ms - next(iter(fetched_ms.values())) > KAFKA_FETCH_SHARE_MS:
+        while (
+            now_ms - next(iter(fetched_ms.values())) > KAFKA_FETCH_SHARE_MS
+            or len(fetched_ms) > self._connections_max
+        ):
             del fetched_ms[next(iter(fetched_ms))]
         share = max(self._bytes_max // len(fetched_ms), KAFKA_FETCH_SHARE_BYTES_MIN)
         return min(share, self._answer_bytes_max)

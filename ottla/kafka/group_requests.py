@@ -51,18 +51,29 @@ async def of_each(
     asked: Sequence[Asked],
     answer: Callable[[Asked], Awaitable[Answered]],
     refuse: Callable[[Asked, OttlaError], Answered],
+    *,
+    group_of: Callable[[Asked], object] = lambda one: one,
 ) -> list[Answered]:
-    """Answer each part of a request by itself; with its error if it fails."""
+    """Answer each part of a request by itself; with its error if it fails.
+
+    A group that is named again, as ``group_of`` tells, is not answered again: one small request
+    would have a thousand times the largest answer there is.
+    """
     if len(asked) > GROUPS_PER_REQUEST_MAX:
         error = InvalidRequestError(
             f"the request names {len(asked)} groups; name at most {GROUPS_PER_REQUEST_MAX}"
         )
         return [refuse(one, error) for one in asked]
 
-    async def result(one: Asked) -> Answered:
+    async def result(number: int, one: Asked) -> Answered:
         try:
+            if first[group_of(one)] != number:
+                raise InvalidRequestError(f"the request names {group_of(one)} twice; name it once")
             return await answer(one)
         except OttlaError as error:
             return refuse(one, error)
 
-    return list(await asyncio.gather(*map(result, asked)))
+    first: dict[object, int] = {}
+    for number, one in enumerate(asked):
+        first.setdefault(group_of(one), number)
+    return list(await asyncio.gather(*map(result, range(len(asked)), asked)))

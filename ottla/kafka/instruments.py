@@ -22,6 +22,9 @@ class ApiInstruments(Protocol):
     def failed(self, error: str) -> None:
         """A request got no answer, because of the error of this name."""
 
+    def throttled(self, seconds: float) -> None:
+        """The client has to keep quiet for so long after a request."""
+
 
 class KafkaInstruments(Protocol):
     """Of all listeners."""
@@ -69,14 +72,18 @@ class MetricsOfApi:
         """See :class:`ApiInstruments`."""
         self._metrics.requests.labels(self._method, error).inc()
 
+    def throttled(self, seconds: float) -> None:
+        """See :class:`ApiInstruments`."""
+        self._metrics.kafka.throttled_seconds.labels(self._method).inc(seconds)
+
 
 class KafkaMetrics:
     """In Prometheus' registry."""
 
     def __init__(self, metrics: BrokerMetrics) -> None:
         self._metrics = metrics
-        self.received = metrics.kafka_received_bytes.inc
-        self.sent = metrics.kafka_sent_bytes.inc
+        self.received = metrics.kafka.received_bytes.inc
+        self.sent = metrics.kafka.sent_bytes.inc
 
     def api(self, name: str) -> ApiInstruments:
         """See :class:`KafkaInstruments`."""
@@ -84,11 +91,11 @@ class KafkaMetrics:
 
     def connections_changed(self, listener: str, count: int) -> None:
         """See :class:`KafkaInstruments`."""
-        self._metrics.kafka_connections.labels(listener).set(count)
+        self._metrics.kafka.connections.labels(listener).set(count)
 
     def connection_refused(self, listener: str) -> None:
         """See :class:`KafkaInstruments`."""
-        self._metrics.kafka_refused_connections.labels(listener).inc()
+        self._metrics.kafka.refused_connections.labels(listener).inc()
 
 
 def error_name(code: int) -> str:

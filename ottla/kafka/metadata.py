@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
+from uuid import UUID
 
 from ottla.cluster.services import ClusterService, Result
 from ottla.kafka.authorized_operations import ALL_OF_CLUSTER, ALL_OF_TOPIC, NOT_ASKED
@@ -112,11 +113,8 @@ class MetadataHandler:
         by_id = any(topic.topic_id != NO_UUID for topic in topics)
         _check_topics(topics, context.api_version, by_id=by_id)
         if by_id:
-            return [
-                _named_by_id(self._cluster.image, topic)
-                for topic in topics
-                if topic.topic_id != NO_UUID
-            ]
+            ids = dict.fromkeys(topic.topic_id for topic in topics if topic.topic_id != NO_UUID)
+            return [_named_by_id(self._cluster.image, topic_id) for topic_id in ids]
         names = list(dict.fromkeys(topic.name for topic in topics if topic.name is not None))
         found = await self._cluster.find_topics(
             names, allow_auto_creation=request.allow_auto_topic_creation
@@ -134,13 +132,11 @@ def _check_topics(topics: Iterable[MetadataRequestTopic], version: int, *, by_id
         raise InvalidRequestError("a topic has neither name nor id; give it one")
 
 
-def _named_by_id(
-    image: ClusterImage, asked: MetadataRequestTopic
-) -> TopicImage | MetadataResponseTopic:
-    name = image.topic_names.get(TopicId(asked.topic_id))
+def _named_by_id(image: ClusterImage, topic_id: UUID) -> TopicImage | MetadataResponseTopic:
+    name = image.topic_names.get(TopicId(topic_id))
     if name is None:
         return MetadataResponseTopic(
-            error_code=UnknownTopicIdError.code, name=None, topic_id=asked.topic_id
+            error_code=UnknownTopicIdError.code, name=None, topic_id=topic_id
         )
     return image.topics[name]
 

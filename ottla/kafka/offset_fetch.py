@@ -62,7 +62,11 @@ class OffsetFetchHandler:
                 return await self._by_ids(asked, require_stable=request.require_stable)
             return await self._by_names(asked, require_stable=request.require_stable)
 
-        return OffsetFetchResponse(groups=await of_each(request.groups, answer, _refused))
+        return OffsetFetchResponse(
+            groups=await of_each(
+                request.groups, answer, _refused, group_of=lambda asked: asked.group_id
+            )
+        )
 
     # --- One group ---
 
@@ -124,17 +128,22 @@ class OffsetFetchHandler:
         self, asked: OffsetFetchRequestGroup, *, require_stable: bool
     ) -> OffsetFetchResponseGroup:
         image = self._cluster.image
-        known: list[TopicPartition] | None = None
+        known: dict[TopicPartition, None] | None = None
         unknown: list[OffsetFetchResponseTopics] = []
         if asked.topics is not None:
-            known = []
+            known = {}
             for topic in asked.topics:
                 name = image.topic_names.get(TopicId(topic.topic_id))
                 if name is None:
                     unknown.append(_unknown(topic))
                 else:
-                    known += [TopicPartition(name, number) for number in topic.partition_indexes]
-        offsets = await self._groups.submit(_fetch(asked, known, require_stable=require_stable))
+                    known |= {
+                        TopicPartition(name, number): None for number in topic.partition_indexes
+                    }
+        partitions = None if known is None else list(known)
+        offsets = await self._groups.submit(
+            _fetch(asked, partitions, require_stable=require_stable)
+        )
         # Of topics that exist no more there is no id to tell.
         found = [
             OffsetFetchResponseTopics(
@@ -164,10 +173,11 @@ def _fetch(
 def _partitions(
     topics: Iterable[OffsetFetchRequestTopic | OffsetFetchRequestTopics] | None,
 ) -> list[TopicPartition] | None:
-    """Return the partitions that are meant; ``None``: all."""
+    """Return the partitions that are meant, each once; ``None``: all."""
     if topics is None:
         return None
-    return [TopicPartition(one.name, number) for one in topics for number in one.partition_indexes]
+    named = (TopicPartition(one.name, number) for one in topics for number in one.partition_indexes)
+    return list(dict.fromkeys(named))
 
 
 def _by_topic(

@@ -40,6 +40,7 @@ from ottla.model.limits import (
     KAFKA_REQUESTS_READ_AHEAD_MAX,
 )
 from ottla.runtime.files import Buffer
+from ottla.wire.api_keys import ApiKey
 
 _TURN_S: Final = 0.002
 """A client that sends one request after another lets others have their turn this often."""
@@ -145,31 +146,55 @@ class Pipeline:
         if self._mute is not None:
             self._mute.cancel()
         for answer in self._begun:
-            awaitable = None if answer.outstanding is None else answer.outstanding.response
-            if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == (
-                inspect.CORO_CREATED
-            ):
-                awaitable.close()
+            if answer.outstanding is not None:
+                _close_unused(answer.outstanding)
         self._begun.clear()
         self._worker = self._responder = None
+
+    def left(self) -> None:
+        """Stop everything but what the client, who has gone, still sent to be appended.
+
+        Many send without asking for an acknowledgement and hang up at once; all that arrived
+        counts, as in Kafka.
+        """
+        unheard = [frame for frame in self._waiting if frame.api_key == ApiKey.PRODUCE]
+        self.cancel()
+        if unheard:
+            self._worker = asyncio.get_running_loop().create_task(self._append(unheard))
+            self._worker.add_done_callback(self._worker_ended)
+
+    async def _append(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self._handled = request = self._dispatch.request(frame)
+            outcome = self._dispatch.begin(request, frame, self._connection)
+            if isinstance(outcome, Begun):
+                _close_unused(outcome)
+            else:
+                await outcome
+            request.finished()
+        self._handled = None
 
     # --- The worker ---
 
     async def _work(self) -> None:
         while True:
-            frame = await self._next()
-            self._handled = request = self._dispatch.request(frame)
-            self.requests_begun += 1
-            outcome = self._dispatch.begin(request, frame, self._connection)
-            if isinstance(outcome, Begun):
-                self._in_line(_Answer(request, outcome))
+            # Two calls, so that nothing of a request is kept while the next one is waited for: it
+            # was given back, and may be large.
+            await self._handle(await self._next())
+
+    async def _handle(self, frame: Frame) -> None:
+        self._handled = request = self._dispatch.request(frame)
+        self.requests_begun += 1
+        outcome = self._dispatch.begin(request, frame, self._connection)
+        if isinstance(outcome, Begun):
+            self._in_line(_Answer(request, outcome))
+        else:
+            response = await outcome
+            if self._begun:
+                self._in_line(_Answer(request, None, response))
             else:
-                response = await outcome
-                if self._begun:
-                    self._in_line(_Answer(request, None, response))
-                else:
-                    self._answer(request, response)
-            self._handled = None
+                self._answer(request, response)
+        self._handled = None
 
     async def _next(self) -> Frame:
         while not (self._waiting and self._may_begin()):
@@ -221,17 +246,20 @@ class Pipeline:
             while not self._begun:
                 self._responder_waits = asyncio.get_running_loop().create_future()
                 await self._responder_waits
-            request, outstanding, response = self._begun[0]
-            self._answered = request
-            if outstanding is not None:
-                response = await outstanding.response
-            self._begun.popleft()
-            self._begun_bytes -= request.size
-            self._answer(request, response)
-            if self._last_words is not None and not self._begun:
-                assert self._handled is not None
-                self._outlet.ended(self._last_words, self._handled)
-            self.look_again()
+            await self._respond_to_first()
+
+    async def _respond_to_first(self) -> None:
+        request, outstanding, response = self._begun[0]
+        self._answered = request
+        if outstanding is not None:
+            response = await outstanding.response
+        self._begun.popleft()
+        self._begun_bytes -= request.size
+        self._answer(request, response)
+        if self._last_words is not None and not self._begun:
+            assert self._handled is not None
+            self._outlet.ended(self._last_words, self._handled)
+        self.look_again()
 
     def _responder_ended(self, task: asyncio.Task[None]) -> None:
         error = _reason(task)
@@ -242,6 +270,7 @@ class Pipeline:
     def _answer(self, request: Request, response: Message | None) -> None:
         if isinstance(response, Throttled):
             self._keep_quiet(response.mute_ms / 1000)
+            request.throttled(response.mute_ms / 1000)
             response = response.response
         if response is None:
             request.finished()
@@ -261,6 +290,15 @@ class Pipeline:
     def _unmute(self) -> None:
         self._mute = None
         self.look_again()
+
+
+def _close_unused(outstanding: Begun[Message]) -> None:
+    """Say that nobody awaits a response, if nobody does."""
+    awaitable = outstanding.response
+    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == (
+        inspect.CORO_CREATED
+    ):
+        awaitable.close()
 
 
 def _reason(task: asyncio.Task[None]) -> BaseException | None:

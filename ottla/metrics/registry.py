@@ -42,6 +42,7 @@ KAFKA_CONNECTIONS: Final = "ottla_kafka_connections"
 KAFKA_REFUSED_CONNECTIONS: Final = "ottla_kafka_refused_connections_total"
 KAFKA_RECEIVED_BYTES: Final = "ottla_kafka_received_bytes_total"
 KAFKA_SENT_BYTES: Final = "ottla_kafka_sent_bytes_total"
+KAFKA_THROTTLED_SECONDS: Final = "ottla_kafka_throttled_seconds_total"
 
 LATENCY_BUCKETS_SECONDS: Final = (
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30,
@@ -92,6 +93,37 @@ class BrokerSample:
 Sampler = Callable[[], BrokerSample]
 
 
+class KafkaFigures:
+    """Those of the door for Kafka's protocol."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge(
+            KAFKA_CONNECTIONS,
+            "Connections of Kafka's protocol that are open now.",
+            ["listener"],
+            registry=registry,
+        )
+        self.refused_connections = Counter(
+            KAFKA_REFUSED_CONNECTIONS,
+            "Connections of Kafka's protocol that were closed at once: there were too many.",
+            ["listener"],
+            registry=registry,
+        )
+        self.received_bytes = Counter(
+            KAFKA_RECEIVED_BYTES, "Bytes received on Kafka's listeners.", registry=registry
+        )
+        self.sent_bytes = Counter(
+            KAFKA_SENT_BYTES, "Bytes of responses on Kafka's listeners.", registry=registry
+        )
+        self.throttled_seconds = Counter(
+            KAFKA_THROTTLED_SECONDS,
+            "For how long connections of Kafka's protocol were told to keep quiet, by the method "
+            "that told them so.",
+            ["method"],
+            registry=registry,
+        )
+
+
 class BrokerMetrics:
     """All figures of one broker, in a registry of its own: two brokers may share a process."""
 
@@ -136,24 +168,7 @@ class BrokerMetrics:
             registry=registry,
         )
         self.flushed_logs = Counter(FLUSHED_LOGS, "Logs synced to disk.", registry=registry)
-        self.kafka_connections = Gauge(
-            KAFKA_CONNECTIONS,
-            "Connections of Kafka's protocol that are open now.",
-            ["listener"],
-            registry=registry,
-        )
-        self.kafka_refused_connections = Counter(
-            KAFKA_REFUSED_CONNECTIONS,
-            "Connections of Kafka's protocol that were closed at once: there were too many.",
-            ["listener"],
-            registry=registry,
-        )
-        self.kafka_received_bytes = Counter(
-            KAFKA_RECEIVED_BYTES, "Bytes received on Kafka's listeners.", registry=registry
-        )
-        self.kafka_sent_bytes = Counter(
-            KAFKA_SENT_BYTES, "Bytes of responses on Kafka's listeners.", registry=registry
-        )
+        self.kafka = KafkaFigures(registry)
         Info("ottla_broker", "What runs here.", registry=registry).info(
             {"version": version, "node_id": str(node_id)}
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID, uuid5
@@ -19,7 +19,14 @@ from ottla.cluster.grpc.calls import Calls
 from ottla.cluster.grpc.groups_servicer import GroupsServicer
 from ottla.cluster.instruments import MetricsInstruments
 from ottla.coordinator.effects import Effects, GroupRecord, Token
-from ottla.coordinator.requests import GroupListing, GroupRequest, ListGroups
+from ottla.coordinator.requests import (
+    ConsumerGroupDescription,
+    ConsumerMemberDescription,
+    DescribeConsumerGroup,
+    GroupListing,
+    GroupRequest,
+    ListGroups,
+)
 from ottla.coordinator.settings import GroupSettings
 from ottla.coordinator.shard import GroupShard
 from ottla.metrics.registry import BrokerMetrics
@@ -52,6 +59,10 @@ class FakeGroups:
         self.plan: Iterator[OttlaError | None] = iter(())
         """Asked once for each request to the coordinator: an error refuses it."""
         self.asked: list[GroupRequest[Any]] = []
+        self.loses_answers = 0
+        """So many requests are done next, and their answers never come."""
+        self.took: Callable[[GroupRequest[Any]], object] = bool
+        """Told of each request that was answered with no error."""
         self.records: list[GroupRecord] = []
         self._tokens = itertools.count(1)
         self._waiting: dict[Token, asyncio.Future[Any]] = {}
@@ -144,7 +155,12 @@ class FakeGroups:
         future = self._waiting[token] = asyncio.get_running_loop().create_future()
         self._perform(self._shard.request(token, request, self._now_ms()))
         self._tell()
-        return cast("T", await future)
+        answer = await future
+        self.took(request)
+        if self.loses_answers:
+            self.loses_answers -= 1
+            await asyncio.Event().wait()
+        return cast("T", answer)
 
     async def wait_for_news(self, group_id: str, member_id: str, timeout_ms: int) -> bool:
         moves = self._moves
@@ -155,6 +171,14 @@ class FakeGroups:
         except TimeoutError:
             return False
         return True
+
+    def members(self, group_id: str) -> list[ConsumerMemberDescription]:
+        """Return the members of a group, as the machine has them."""
+        answers = self._shard.request(
+            Token(0), DescribeConsumerGroup(group_id=group_id), self._now_ms()
+        ).answers
+        described = answers[0].value
+        return list(described.members) if isinstance(described, ConsumerGroupDescription) else []
 
     def list_groups(self, which: ListGroups) -> list[GroupListing]:
         return self._shard.list_groups(which)

@@ -23,6 +23,7 @@ from ottla.cluster.controller_client import ControllerClient
 from ottla.cluster.controller_driver import ControllerDriver
 from ottla.cluster.grpc.controller_servicer import ControllerServicer
 from ottla.cluster.leader_balance import LeaderBalance
+from ottla.cluster.lease import Lease
 from ottla.cluster.membership import Membership
 from ottla.cluster.metadata_cache import MetadataCache
 from ottla.cluster.raft_driver import Proposed
@@ -159,6 +160,7 @@ class Node:
             metadata=self.metadata,
             clock=self.clock,
         )
+        self.lease = Lease(self.clock, self.metadata, duration_ms=SESSION_TIMEOUT_MS)
         self.balance = LeaderBalance(
             controller=self.driver,
             metadata=self.metadata,
@@ -239,6 +241,7 @@ class Node:
             far=self.far,
             metadata=self.metadata,
             session_timeout_ms=SESSION_TIMEOUT_MS,
+            lease=self.lease,
             answered=self.membership.answered,
         )
         task = asyncio.create_task(session.run())

@@ -40,6 +40,13 @@ WEB = TopicPartition("web", 0)
 
 
 @dataclass
+class LeaseOfTest:
+    """Held until a test says otherwise."""
+
+    is_held: bool = True
+
+
+@dataclass
 class SmallMachine:
     """Keeps committed offsets; whoever joins a group waits for a second member."""
 
@@ -207,6 +214,7 @@ class GroupWorld(World):
         self.machines: list[SmallMachine] = []
         self.topics = TopicsOfWorld(self)
         self.waiting = WaitingRequests(requests_max=requests_max)
+        self.lease = LeaseOfTest()
         self.shards = GroupShards(
             broker_id=self.broker_id,
             metadata=self.metadata,
@@ -222,6 +230,7 @@ class GroupWorld(World):
                 waiting=self.waiting,
                 clock=self.clock,
                 image=lambda: self.metadata.image,
+                lease=self.lease,
                 may_read=asyncio.Semaphore(2),
                 may_shorten=asyncio.Semaphore(1),
                 commit_timeout_ms=5_000,
@@ -235,7 +244,10 @@ class GroupWorld(World):
             voters=voters,
         )
         self.groups = BrokerGroupsService(
-            self.shards, self.metadata, OffsetsTopic(self.topics, self.metadata, config)
+            self.shards,
+            self.metadata,
+            OffsetsTopic(self.topics, self.metadata, config),
+            self.lease,
         )
         self._running: asyncio.Task[None] | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,8 @@ from ottla.config.topic_settings import INERT_SETTINGS, TOPIC_SETTINGS
 from ottla.controller.requests import ConfigChange, ConfigOperation
 from ottla.controller.topics import TopicDefaults
 from ottla.model.errors import InvalidRequestError, NotControllerError, OttlaError
+from ottla.model.ids import BrokerId
+from ottla.model.image import BrokerListener
 from ottla.model.limits import TOPICS_PER_REQUEST_MAX
 from tests.cluster.control_plane import ControlPlane, code, codes, control_plane
 
@@ -139,6 +142,19 @@ async def test_value_of_a_broker_is_its_own_or_the_default(
     entry = world.entries(broker("1"))[key]
 
     assert (entry.value, entry.source) == (value, source)
+
+
+async def test_where_clients_find_a_broker_is_described_as_they_are_told(world: World) -> None:
+    image = world.plane.metadata.image
+    listener = BrokerListener(name="LAN", host="a.example", port=9093, security_protocol="SSL")
+    me = replace(image.brokers[BrokerId(NODE_ID)], listeners=(listener,))
+    brokers = {**image.brokers, BrokerId(NODE_ID): me}
+    world.plane.metadata.publish(replace(image, brokers=brokers))
+
+    told = world.entries(broker("1"))["advertised.listeners"]
+
+    assert (told.value, told.source) == ("LAN://a.example:9093", ConfigSource.STATIC_BROKER_CONFIG)
+    assert told.read_only
 
 
 async def test_of_a_broker_only_what_others_may_change_is_not_read_only(world: World) -> None:

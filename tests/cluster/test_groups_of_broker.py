@@ -72,7 +72,9 @@ async def joined(groups: GroupWorld) -> str:
     return first.member_id
 
 
-async def test_37_committed_offsets_are_known_to_the_next_leader(groups: GroupWorld) -> None:
+async def test_statement_37_committed_offsets_are_known_to_the_next_leader(
+    groups: GroupWorld,
+) -> None:
     await groups.commit(7)
     await lead_again(groups)
     assert await groups.committed() == 7

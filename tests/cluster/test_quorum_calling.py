@@ -70,7 +70,7 @@ class Calls:
         self.answer = answer
         self.made: list[tuple[Address, Answer]] = []
 
-    def dial(self, address: Address) -> Answer:
+    async def dial(self, address: Address) -> Answer:
         self.made.append((address, self.answer()))
         return self.made[-1][1]
 

@@ -58,7 +58,7 @@ async def answer_to_caller(quorum: Quorum, authority: Authority, name: str) -> F
             certificate_chain=own.certificate,
         )
     )
-    frames = dial_quorum(channels, quorum.addresses[CALLED])
+    frames = await dial_quorum(channels, quorum.addresses[CALLED])
     said = Hello(
         node_id=CALLER,
         peer_id=CALLED,

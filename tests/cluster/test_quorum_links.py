@@ -70,8 +70,8 @@ def hello(quorum: Quorum, node_id: BrokerId, *, to: BrokerId) -> Hello:
     )
 
 
-def call(quorum: Quorum, channels: BrokerChannels, node_id: BrokerId) -> Frames:
-    return dial_quorum(channels, quorum.addresses[node_id])
+async def call(quorum: Quorum, channels: BrokerChannels, node_id: BrokerId) -> Frames:
+    return await dial_quorum(channels, quorum.addresses[node_id])
 
 
 async def answer_to(frames: Frames, *said: Frame) -> Frame | None:
@@ -160,7 +160,7 @@ async def test_new_call_of_a_peer_replaces_its_link(
 ) -> None:
     [zero] = await quorum.listen(0)
     said = hello(quorum, VOTER_1, to=VOTER_0)
-    first, second = (call(quorum, channels, VOTER_0) for _ in range(2))
+    first, second = [await call(quorum, channels, VOTER_0) for _ in range(2)]
     assert await answer_to(first, said, Accepted()) == Accepted()
     assert await answer_to(second, said, Accepted()) == Accepted()
 
@@ -180,7 +180,7 @@ async def test_storm_of_calls_leaves_one_link_a_peer(
     [zero] = await quorum.listen(0)
     for _ in range(10):
         for peer in (VOTER_1, VOTER_2):
-            frames = call(quorum, channels, VOTER_0)
+            frames = await call(quorum, channels, VOTER_0)
             await answer_to(frames, hello(quorum, peer, to=VOTER_0), Accepted())
 
     await until(lambda: len(zero.links_with(1)) == len(zero.links_with(2)) == 10)
@@ -219,7 +219,7 @@ async def test_peer_that_does_not_read_loses_its_link_and_holds_nobody_up(
     quorum: Quorum, channels: BrokerChannels
 ) -> None:
     _, two = await quorum.listen(0, 2)
-    stuck = call(quorum, channels, VOTER_0)
+    stuck = await call(quorum, channels, VOTER_0)
     await answer_to(stuck, hello(quorum, VOTER_1, to=VOTER_0), Accepted())
     await until(lambda: quorum[0].links.present == {VOTER_1, VOTER_2})
     chunk = SnapshotChunk(
@@ -244,7 +244,7 @@ async def test_node_of_another_cluster_is_refused(quorum: Quorum, channels: Brok
     await quorum.listen(0)
     said = replace(hello(quorum, VOTER_1, to=VOTER_0), cluster_id="theirs")
 
-    error = await refusal_of(call(quorum, channels, VOTER_0), said)
+    error = await refusal_of(await call(quorum, channels, VOTER_0), said)
 
     assert isinstance(error, InconsistentClusterIdError)
     assert "'theirs'" in str(error)
@@ -264,7 +264,7 @@ async def test_node_that_counts_on_other_voters_is_refused(
     await quorum.listen(0)
     said = replace(hello(quorum, VOTER_1, to=VOTER_0), voters=frozenset({VOTER_0, VOTER_1}))
 
-    error = await refusal_of(call(quorum, channels, VOTER_0), said)
+    error = await refusal_of(await call(quorum, channels, VOTER_0), said)
 
     assert isinstance(error, InconsistentVoterSetError)
     assert "voters 0, 1 and broker 0 on 0, 1, 2" in str(error)
@@ -275,7 +275,9 @@ async def test_node_that_means_somebody_else_is_refused(
 ) -> None:
     await quorum.listen(0)
 
-    error = await refusal_of(call(quorum, channels, VOTER_0), hello(quorum, VOTER_2, to=VOTER_1))
+    error = await refusal_of(
+        await call(quorum, channels, VOTER_0), hello(quorum, VOTER_2, to=VOTER_1)
+    )
 
     assert "broker 2 means broker 1, and this is broker 0" in str(error)
 
@@ -283,7 +285,9 @@ async def test_node_that_means_somebody_else_is_refused(
 async def test_node_with_our_own_id_is_refused(quorum: Quorum, channels: BrokerChannels) -> None:
     await quorum.listen(0)
 
-    error = await refusal_of(call(quorum, channels, VOTER_0), hello(quorum, VOTER_0, to=VOTER_0))
+    error = await refusal_of(
+        await call(quorum, channels, VOTER_0), hello(quorum, VOTER_0, to=VOTER_0)
+    )
 
     assert "two brokers say that they are broker 0" in str(error)
 
@@ -293,7 +297,9 @@ async def test_voter_that_is_to_be_called_may_not_call(
 ) -> None:
     await quorum.listen(1)
 
-    error = await refusal_of(call(quorum, channels, VOTER_1), hello(quorum, VOTER_0, to=VOTER_1))
+    error = await refusal_of(
+        await call(quorum, channels, VOTER_1), hello(quorum, VOTER_0, to=VOTER_1)
+    )
 
     assert isinstance(error, InvalidRequestError)
 

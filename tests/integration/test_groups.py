@@ -101,7 +101,7 @@ def test_members_share_a_topic_and_one_takes_over_from_the_other(
     assert len(again.polled) == 1, "it begins where the others ended"
 
 
-def test_31_metadata_and_leader_epoch_come_back_after_a_crash(tmp_path: Path) -> None:
+def test_statement_31_metadata_and_leader_epoch_come_back_after_a_crash(tmp_path: Path) -> None:
     with BrokerProcess(data_directory=tmp_path, arguments=SETTINGS) as broker:
         topic, group = produced(broker.kafka_address), new_group()
         settings = {"bootstrap.servers": broker.kafka_address, "group.id": group}
@@ -119,7 +119,9 @@ def test_31_metadata_and_leader_epoch_come_back_after_a_crash(tmp_path: Path) ->
         consumer.close()
 
 
-def test_32_members_that_join_at_once_each_get_their_share(kafka: str, crew: Crew) -> None:
+def test_statement_32_members_that_join_at_once_each_get_their_share(
+    kafka: str, crew: Crew
+) -> None:
     topic, group = produced(kafka), new_group()
     members = [crew.add(lambda: Confluent(kafka, group, topic)) for _ in range(3)]
     wait_until(lambda: shared(PARTITIONS, *members), *members)
@@ -127,7 +129,7 @@ def test_32_members_that_join_at_once_each_get_their_share(kafka: str, crew: Cre
         member.leave()
 
 
-def test_33_offsets_are_committed_without_being_a_member(kafka: str) -> None:
+def test_statement_33_offsets_are_committed_without_being_a_member(kafka: str) -> None:
     topic, group = produced(kafka), new_group()
     consumer = confluent_kafka.Consumer(
         {"bootstrap.servers": kafka, "group.id": group, "enable.auto.commit": False}
@@ -139,7 +141,9 @@ def test_33_offsets_are_committed_without_being_a_member(kafka: str) -> None:
     consumer.close()
 
 
-def test_34_a_cooperative_rebalance_leaves_a_member_what_it_keeps(kafka: str, crew: Crew) -> None:
+def test_statement_34_a_cooperative_rebalance_leaves_a_member_what_it_keeps(
+    kafka: str, crew: Crew
+) -> None:
     topic, group = produced(kafka), new_group()
 
     def member() -> Client:
@@ -154,7 +158,7 @@ def test_34_a_cooperative_rebalance_leaves_a_member_what_it_keeps(kafka: str, cr
     other.leave()
 
 
-def test_34_members_meet_on_a_protocol_that_all_know(kafka: str, crew: Crew) -> None:
+def test_statement_34_members_meet_on_a_protocol_that_all_know(kafka: str, crew: Crew) -> None:
     topic, group = produced(kafka), new_group()
 
     def member(strategies: str) -> Member:
@@ -184,7 +188,9 @@ def test_34_members_meet_on_a_protocol_that_all_know(kafka: str, crew: Crew) -> 
     one.leave()
 
 
-def test_35_a_static_member_that_comes_back_disturbs_nobody(kafka: str, crew: Crew) -> None:
+def test_statement_35_a_static_member_that_comes_back_disturbs_nobody(
+    kafka: str, crew: Crew
+) -> None:
     topic, group = produced(kafka), new_group()
 
     def member(name: str) -> Member:
@@ -205,7 +211,7 @@ def test_35_a_static_member_that_comes_back_disturbs_nobody(kafka: str, crew: Cr
     other.leave()
 
 
-def test_36_groups_are_listed_described_and_deleted(kafka: str, crew: Crew) -> None:
+def test_statement_36_groups_are_listed_described_and_deleted(kafka: str, crew: Crew) -> None:
     topic, group, unknown = produced(kafka), new_group(), new_group()
     admin = admin_of(kafka)
     member = crew.add(lambda: Confluent(kafka, group, topic))

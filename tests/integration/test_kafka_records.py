@@ -137,7 +137,7 @@ def test_fetched_bytes_are_those_that_were_produced(
     assert bytes(answer.records)[16:] == sent[16:]
 
 
-def test_statements_16_26_and_27_after_a_restart(broker: BrokerProcess) -> None:
+def test_statement_16_statement_26_and_statement_27_after_a_restart(broker: BrokerProcess) -> None:
     """Records and producers are there as before, offsets too; sessions are not."""
     create(broker, "kept")
     with KafkaConnection(broker) as before:
@@ -270,10 +270,10 @@ def test_what_came_by_one_door_goes_by_the_other(shared_broker: BrokerProcess, c
     ]
 
 
-def test_a_batch_of_the_log_holds_what_one_client_sent_together(
+def test_statement_2_a_batch_of_the_log_holds_what_one_client_sent_together(
     shared_broker: BrokerProcess, connection: KafkaConnection
 ) -> None:
-    """Statement 2: what a client compressed is stored as it came, and not once for each record."""
+    """What a client compressed is stored as it came, and not once for each record."""
     create(shared_broker, "compressed")
     address = f"127.0.0.1:{shared_broker.kafka_port}"
     producer = Producer(

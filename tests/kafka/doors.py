@@ -43,6 +43,7 @@ class Counted:
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    throttled_seconds: dict[str, float] = field(default_factory=dict)
     received_bytes: int = 0
     sent_bytes: int = 0
     connections: dict[str, int] = field(default_factory=dict)
@@ -75,6 +76,9 @@ class CountedApi:
 
     def failed(self, error: str) -> None:
         self.counted.failed[self.name, error] += 1
+
+    def throttled(self, seconds: float) -> None:
+        self.counted.throttled_seconds[self.name] = seconds
 
 
 async def alive(context: RequestContext, request: HeartbeatRequest) -> HeartbeatResponse:
@@ -132,6 +136,9 @@ class Door:
         """The only one, as the door has it."""
         (connection,) = self.door._connections.values()
         return connection
+
+    async def aclose(self) -> None:
+        await self.close()
 
     async def close(self) -> None:
         await self.door.stop(grace_ms=50)

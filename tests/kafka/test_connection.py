@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from ottla.kafka.handling import Begun, DisconnectError, RequestContext, Throttled
+from ottla.kafka.handling import Begun, DisconnectError, RequestContext
 from ottla.kafka.unsent import UnsentResponses
 from ottla.model.limits import (
     KAFKA_BYTES_READ_AHEAD_MAX,
@@ -22,9 +23,14 @@ from ottla.model.limits import (
     KAFKA_STALLED_TIME_MAX_MS,
 )
 from ottla.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
-from ottla.wire.messages.produce import ProduceRequest, ProduceResponse
+from ottla.wire.messages.produce import (
+    PartitionProduceData,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+)
 from tests.cluster.world import until
-from tests.kafka.doors import Client, Door, alive, answering
+from tests.kafka.doors import PRODUCE_VERSION, Client, Door, alive, answering
 
 MakeDoor = Callable[..., Awaitable[Door]]
 
@@ -172,46 +178,34 @@ async def test_client_without_a_name_is_served(make: MakeDoor) -> None:
     assert [await client.beaten(), await client.beaten()] == [1, 2]
 
 
-async def test_throttled_connection_keeps_quiet_for_a_while_after_its_answer(
+# --- Memory ---
+
+
+async def test_idle_connection_keeps_nothing_of_its_last_request_and_answer(
     make: MakeDoor,
 ) -> None:
-    async def throttled(request: HeartbeatRequest) -> Any:
-        return Throttled(await alive(None, request), mute_ms=50)  # type: ignore[arg-type]
+    buffers: list[Any] = []
 
-    client = await (await make(heartbeat=answering(throttled))).connect()
-    client.beat(1)
-    client.beat(2)
-    await client.beaten()
-    began = asyncio.get_running_loop().time()
-
-    await client.beaten()
-
-    assert asyncio.get_running_loop().time() - began >= 0.04
-
-
-async def test_of_two_answers_that_throttle_the_longer_silence_counts(make: MakeDoor) -> None:
-    acknowledged = asyncio.Event()
-
-    async def answered(mute_ms: int) -> Any:
-        await acknowledged.wait()
-        return Throttled(ProduceResponse(throttle_time_ms=mute_ms), mute_ms)
-
-    def throttled(context: RequestContext, request: ProduceRequest) -> Begun[Any]:
+    def produce(context: RequestContext, request: ProduceRequest) -> Any:
         del context
-        return Begun(answered(request.timeout_ms))
+        records = request.topic_data[0].partition_data[0].records
+        assert isinstance(records, memoryview)
+        buffers.append(records.obj)
+        return answer(records)
 
-    door = await make(produce=throttled)
-    client = await door.connect()
-    for mute_ms in (60_000, 1):
-        client.produce(timeout_ms=mute_ms)
-    await until(lambda: door.connection()._pipeline.requests_begun == 2)
-    acknowledged.set()
-    assert [(await client.produced()).throttle_time_ms for _ in range(2)] == [60_000, 1]
+    async def answer(records: Any) -> ProduceResponse:
+        return ProduceResponse(throttle_time_ms=len(records))
 
-    client.beat(1)
-    mute = door.connection()._pipeline._mute
-    assert mute is not None
-    assert mute.when() - asyncio.get_running_loop().time() > 50
+    client = await (await make(produce=produce)).connect()
+    partition = PartitionProduceData(records=bytes(100_000))
+    client.send(
+        ProduceRequest(topic_data=[TopicProduceData(name="web", partition_data=[partition])]),
+        PRODUCE_VERSION,
+    )
+
+    assert (await client.produced()).throttle_time_ms == 100_000
+    # By the list, and by the call.
+    assert [sys.getrefcount(buffers[0]), len(buffers)] == [2, 1]
 
 
 # --- What costs a connection ---
@@ -343,6 +337,42 @@ async def test_handler_that_awaits_what_was_cancelled_is_a_bug(
 
         assert await client.is_hung_up_on()
     assert len(caplog.records) == 1
+
+
+async def test_statement_19_what_a_client_sent_before_it_hung_up_is_appended(
+    make: MakeDoor,
+) -> None:
+    slow = Slow()
+    client = await (await make(heartbeat=slow.heartbeat, produce=slow.produce)).connect()
+    client.beat(0)
+    for number in range(1, 6):
+        client.produce(timeout_ms=number)
+    client.beat(6)
+    await until(lambda: slow.asked == [0])
+
+    client.writer.close()
+
+    await until(lambda: slow.asked == [0, 1, 2, 3, 4, 5])
+
+
+async def test_bug_in_what_is_appended_for_a_client_that_has_gone_is_told(
+    make: MakeDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(request: ProduceRequest) -> Any:
+        raise ZeroDivisionError(request.acks)
+
+    slow = Slow()
+    door = await make(heartbeat=slow.heartbeat, produce=answering(broken))
+    client = await door.connect()
+    client.beat(0)
+    client.produce()
+    await until(lambda: slow.asked == [0])
+
+    with caplog.at_level(logging.ERROR):
+        client.writer.close()
+        await until(lambda: bool(caplog.records))
+
+    assert door.counted.failed["Produce", "UNKNOWN_SERVER_ERROR"] == 1
 
 
 async def test_client_that_goes_has_its_request_cancelled(make: MakeDoor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +27,7 @@ from ottla.wire.messages.produce import (
     TopicProduceData,
 )
 from tests.cluster.world import until
-from tests.kafka.doors import PRODUCE_VERSION, Door, plain_listener
+from tests.kafka.doors import PRODUCE_VERSION, Client, Door, plain_listener
 
 MakeDoor = Callable[..., Awaitable[Door]]
 
@@ -200,10 +201,10 @@ async def test_versions_are_those_that_are_served(make: MakeDoor) -> None:
 
 
 @pytest.mark.parametrize("version", [5, 99, 32_767])
-async def test_unknown_version_of_the_question_itself_is_answered_in_the_first(
+async def test_statement_1_unknown_version_of_the_question_is_answered_in_the_first(
     make: MakeDoor, version: int
 ) -> None:
-    """Statement 1: error 35, the range of key 18, and the connection goes on."""
+    """Error 35, the range of key 18, and the connection goes on."""
     client = await (await make()).connect()
     client.writer.write((12).to_bytes(4, "big") + version_header(version) + b"\xff\xff")
 
@@ -398,3 +399,30 @@ async def test_requests_of_any_size_come_through_tls(make: MakeDoor, files: Path
         client.send(ProduceRequest(acks=1, topic_data=[topic]), PRODUCE_VERSION)
 
     assert [(await client.produced()).throttle_time_ms for _ in sizes] == sizes
+
+
+def address_in_a_network() -> str:
+    """Return an address of this machine that is not loopback, or skip the test."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nothing_is_sent:
+        try:
+            nothing_is_sent.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine is in no network")
+        host: str = nothing_is_sent.getsockname()[0]
+        return host
+
+
+async def test_operator_hears_of_a_client_that_was_told_loopback_and_has_left(
+    make: MakeDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    advertised = Address("127.0.0.1", 9_092)
+    door = await make(listeners=[replace(plain_listener(host="0.0.0.0"), advertised=advertised)])
+    address = door.door.addresses["PLAINTEXT"]
+
+    with caplog.at_level(logging.WARNING):
+        reader, writer = await asyncio.open_connection(address_in_a_network(), address.port)
+        await Client(reader, writer).versions()
+        writer.close()
+        await until(lambda: door.counted.connections == {"PLAINTEXT": 0})
+
+    assert "kafka.unreachable_address" in caplog.text

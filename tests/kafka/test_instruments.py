@@ -50,3 +50,13 @@ def test_connections_and_bytes_are_told() -> None:
         'ottla_kafka_connections{listener="LAN"} 3.0',
         'ottla_kafka_refused_connections_total{listener="LAN"} 1.0',
     } <= set(page(metrics))
+
+
+def test_silence_of_throttled_clients_is_told() -> None:
+    metrics = BrokerMetrics(version="1", node_id=0)
+    api = KafkaMetrics(metrics).api("Produce")
+
+    api.throttled(0.5)
+    api.throttled(1.5)
+
+    assert 'ottla_kafka_throttled_seconds_total{method="kafka.Produce"} 2.0' in page(metrics)

@@ -74,7 +74,7 @@ NOT_SERVED = [
 ]
 
 
-async def test_versions_that_clients_look_for_are_within_what_is_said(
+async def test_statement_2_and_statement_3_versions_looked_for_are_within_what_is_said(
     answer: ApiVersionsResponse,
 ) -> None:
     said = {one.api_key: range(one.min_version, one.max_version + 1) for one in answer.api_keys}

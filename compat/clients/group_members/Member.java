@@ -1,6 +1,6 @@
 // A member of a group with Kafka's own Java client: processes, then commits, and tells of both.
 //
-//     java -cp 'jars/*:classes' Member BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS
+//     java -cp 'jars/*:classes' Member BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS NAME
 
 import java.time.Duration;
 import java.util.Collection;
@@ -125,7 +125,7 @@ public final class Member {
                   + ", \"value\": \"" + record.value() + "\"");
           done.put(
               new TopicPartition(record.topic(), record.partition()),
-              new OffsetAndMetadata(record.offset() + 1));
+              new OffsetAndMetadata(record.offset() + 1, arguments[5]));
         }
         if (!done.isEmpty()) {
           commit(consumer, done);

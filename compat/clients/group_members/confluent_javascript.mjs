@@ -1,10 +1,10 @@
 // A member of a group with @confluentinc/kafka-javascript: processes, then commits, tells of both.
 //
-//     node confluent_javascript.mjs BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS
+//     node confluent_javascript.mjs BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS NAME
 
 import confluent from '@confluentinc/kafka-javascript'
 
-const [bootstrap, groupId, topic, protocol, sessionMs] = process.argv.slice(2)
+const [bootstrap, groupId, topic, protocol, sessionMs, metadata] = process.argv.slice(2)
 const { Kafka, logLevel } = confluent.KafkaJS
 
 function tell (event, what = {}) {
@@ -49,7 +49,9 @@ await consumer.run({
     if (next === null) return
     const offsets = { [partition]: next }
     try {
-      await consumer.commitOffsets([{ topic, partition, offset: String(next) }])
+      // The promise of commitOffsets() is kept when the request is in a queue, and what is in the
+      // queue may overtake what was there before if it has to be sent again.
+      consumer._getInternalClient().commitSync([{ topic, partition, offset: next, metadata }])
       tell('committed', { offsets })
     } catch (error) {
       tell('not committed', { offsets, why: String(error) })
@@ -57,14 +59,15 @@ await consumer.run({
   }
 })
 let told = null
-setInterval(() => {
+const looking = setInterval(() => {
   const partitions = numbers(consumer.assignment()).sort((a, b) => a - b)
   if (String(partitions) !== told) {
     told = String(partitions)
     tell('assigned', { partitions })
   }
-}, 50).unref()
+}, 50)
 process.on('SIGTERM', async () => {
+  clearInterval(looking)
   await consumer.disconnect()
   tell('left')
   process.exit(0)

@@ -1,10 +1,10 @@
 // A member of a group with kafkajs: processes, then commits, and tells of both.
 //
-//     node kafkajs.mjs BOOTSTRAP GROUP TOPIC classic SESSION_MS
+//     node kafkajs.mjs BOOTSTRAP GROUP TOPIC classic SESSION_MS NAME
 
 import kafkajs from 'kafkajs'
 
-const [bootstrap, groupId, topic, , sessionMs] = process.argv.slice(2)
+const [bootstrap, groupId, topic, , sessionMs, metadata] = process.argv.slice(2)
 const { Kafka, PartitionAssigners, logLevel } = kafkajs
 
 function tell (event, what = {}) {
@@ -52,11 +52,11 @@ await consumer.run({
     if (next === null) return
     const offsets = { [partition]: next }
     try {
-      await consumer.commitOffsets([{ topic, partition, offset: String(next) }])
+      await consumer.commitOffsets([{ topic, partition, offset: String(next), metadata }])
       tell('committed', { offsets })
     } catch (error) {
+      // A later commit says it again; if this is no member any more, the heartbeat hears of it.
       tell('not committed', { offsets, why: String(error) })
-      throw error
     }
     await heartbeat()
   }

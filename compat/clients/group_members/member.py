@@ -1,6 +1,6 @@
 """A member of a group with confluent-kafka: processes, then commits, and tells of both.
 
-python member.py BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS
+python member.py BOOTSTRAP GROUP TOPIC classic|cooperative|consumer SESSION_MS NAME
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 RECORDS_MAX = 50
 
-bootstrap, group, topic, protocol, session_ms = sys.argv[1:]
-stopping = False
+bootstrap, group, topic, protocol, session_ms, name = sys.argv[1:]
+stopping = threading.Event()
 pending: dict[int, int] = {}
 """By partition: the offset to commit next."""
 
@@ -29,7 +30,7 @@ def commit() -> None:
         return
     offsets = dict(pending)
     pending.clear()
-    asked = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+    asked = [TopicPartition(topic, *place, metadata=name) for place in offsets.items()]
     try:
         results = consumer.commit(offsets=asked, asynchronous=False)
     except KafkaException as error:
@@ -52,11 +53,6 @@ def lost(_consumer: Consumer, partitions: list[TopicPartition]) -> None:
         pending.pop(one.partition, None)
 
 
-def stop(*_: object) -> None:
-    global stopping
-    stopping = True
-
-
 settings: dict[str, object] = {
     "bootstrap.servers": bootstrap,
     "group.id": group,
@@ -76,11 +72,11 @@ else:
             "cooperative-sticky" if protocol == "cooperative" else "range,roundrobin"
         ),
     }
-signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 consumer = Consumer(settings)
 consumer.subscribe([topic], on_revoke=revoked, on_lost=lost)
 told: list[int] | None = None
-while not stopping:
+while not stopping.is_set():
     for number in range(RECORDS_MAX):
         message = consumer.poll(0.1 if number == 0 else 0)
         if message is None:

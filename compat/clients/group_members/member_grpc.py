@@ -1,6 +1,6 @@
 """A member of a group by gRPC: processes, then commits, and tells of both.
 
-python member_grpc.py BOOTSTRAP GROUP TOPIC consumer SESSION_MS
+python member_grpc.py BOOTSTRAP GROUP TOPIC consumer SESSION_MS NAME
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import signal
 import sys
 import time
 
-from ottla.client import Consumer
+from ottla.client import Consumer, OffsetAndMetadata
 from ottla.model.errors import OttlaError
 from ottla.model.ids import TopicPartition
 
 RECORDS_MAX = 50
 
-bootstrap, group, topic = sys.argv[1:4]
+bootstrap, group, topic, _, _, name = sys.argv[1:]
 
 
 def tell(event: str, **what: object) -> None:
@@ -47,9 +47,9 @@ async def read(consumer: Consumer, stopping: asyncio.Event) -> None:
             for record in records:
                 value = bytes(record.value or b"").decode()
                 tell("processed", partition=place.partition, offset=record.offset, value=value)
-            offsets[place] = records[-1].offset + 1
+            offsets[place] = OffsetAndMetadata(records[-1].offset + 1, metadata=name)
         if offsets:
-            plain = {place.partition: offset for place, offset in offsets.items()}
+            plain = {place.partition: one.offset for place, one in offsets.items()}
             try:
                 await consumer.commit(offsets)
             except OttlaError as error:

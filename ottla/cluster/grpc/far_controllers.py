@@ -41,7 +41,7 @@ class GrpcFarControllers:
 
     async def connect(self, address: Address) -> None:
         """See :class:`~ottla.cluster.controller_client.FarControllers`."""
-        channel = self._channels.to(address)
+        channel = await self._channels.current(address)
         while True:
             state = channel.get_state(try_to_connect=True)
             if state is grpc.ChannelConnectivity.READY:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 async def dial_leader(channels: BrokerChannels, address: Address) -> GrpcFollowCall:
     """Wait until the broker at ``address`` can be reached, however long, and call it."""
-    channel = channels.to(address)
+    channel = await channels.current(address)
     # Partitions begin when they are told that there is a call; not while nobody listens there.
     await channel.channel_ready()
     return GrpcFollowCall(ReplicationStub(channel).Follow(request_iterator=None), address)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _END_OF_STREAM: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
 
 
-def dial_quorum(channels: BrokerChannels, address: Address) -> Frames:
+async def dial_quorum(channels: BrokerChannels, address: Address) -> Frames:
     """Call the quorum service at ``address``; reads and writes wait until that answers."""
-    stub = quorum_pb2_grpc.QuorumStub(channels.to(address))
+    stub = quorum_pb2_grpc.QuorumStub(await channels.current(address))
     # Waits for the channel, which connects by itself as soon as somebody listens: then a peer that
     # starts is found at once, and not when our pause and the channel's happen to be over.
     return _Dialled(stub.Link(request_iterator=None, wait_for_ready=True), address)

@@ -326,8 +326,8 @@ async def test_moves_under_way_are_listed(
 # --- The quorum, features, brokers --------------------------------------------------
 
 
-async def quorum(door: AdminDoor, topic: str, partition: int) -> DescribeQuorumResponse:
-    parts = [RequestPartitionData(partition_index=partition)]
+async def quorum(door: AdminDoor, topic: str, *partitions: int) -> DescribeQuorumResponse:
+    parts = [RequestPartitionData(partition_index=partition) for partition in partitions]
     request = DescribeQuorumRequest(topics=[RequestTopicData(topic_name=topic, partitions=parts)])
     return await door.ask(request, DescribeQuorumResponse)
 
@@ -348,6 +348,12 @@ async def test_other_partitions_have_no_quorum(door: AdminDoor, topic: str, part
     (described,) = (await quorum(door, topic, partition)).topics[0].partitions
 
     assert described.error_code == UNKNOWN
+
+
+async def test_quorum_is_described_once_in_an_answer(door: AdminDoor) -> None:
+    response = await quorum(door, "__cluster_metadata", 0, 0)
+
+    assert (response.error_code, response.topics) == (INVALID_REQUEST, [])
 
 
 async def update(

@@ -97,7 +97,9 @@ async def change(
 # --- DescribeConfigs ----------------------------------------------------------------
 
 
-async def test_11_topic_is_described_with_every_setting_of_kafka_and_ours(door: AdminDoor) -> None:
+async def test_statement_11_topic_is_described_with_every_setting_of_kafka_and_ours(
+    door: AdminDoor,
+) -> None:
     await door.create("web")
 
     found = await entries(door, TOPIC, "web")
@@ -112,7 +114,7 @@ async def test_11_topic_is_described_with_every_setting_of_kafka_and_ours(door: 
         assert not entry.is_sensitive
 
 
-async def test_11_values_come_with_their_sources_and_synonyms(door: AdminDoor) -> None:
+async def test_statement_11_values_come_with_their_sources_and_synonyms(door: AdminDoor) -> None:
     await door.create("web")
     await change(door, TOPIC, "web", ("retention.ms", SET, "5"))
 
@@ -126,7 +128,7 @@ async def test_11_values_come_with_their_sources_and_synonyms(door: AdminDoor) -
     ]
 
 
-async def test_11_only_the_keys_asked_for_are_described(door: AdminDoor) -> None:
+async def test_statement_11_only_the_keys_asked_for_are_described(door: AdminDoor) -> None:
     await door.create("web")
 
     found = await entries(door, TOPIC, "web", "retention.ms", "no.such")
@@ -203,7 +205,7 @@ async def test_old_client_is_told_neither_type_nor_documentation(door: AdminDoor
 # --- AlterConfigs -------------------------------------------------------------------
 
 
-async def test_11_altering_replaces_all(door: AdminDoor) -> None:
+async def test_statement_11_altering_replaces_all(door: AdminDoor) -> None:
     await door.create("web")
     assert await replace(door, TOPIC, "web", retention_ms="1", segment_ms="2") == 0
 
@@ -212,7 +214,7 @@ async def test_11_altering_replaces_all(door: AdminDoor) -> None:
     assert await own(door) == {"segment.ms": "3", "flush.ms": "4"}
 
 
-async def test_11_altering_to_nothing_leaves_nothing(door: AdminDoor) -> None:
+async def test_statement_11_altering_to_nothing_leaves_nothing(door: AdminDoor) -> None:
     await door.create("web")
     await replace(door, TOPIC, "web", retention_ms="1")
 
@@ -221,7 +223,7 @@ async def test_11_altering_to_nothing_leaves_nothing(door: AdminDoor) -> None:
     assert await own(door) == {}
 
 
-async def test_11_refused_replacement_changes_nothing(door: AdminDoor) -> None:
+async def test_statement_11_refused_replacement_changes_nothing(door: AdminDoor) -> None:
     await door.create("web")
     await replace(door, TOPIC, "web", retention_ms="1")
 
@@ -232,7 +234,7 @@ async def test_11_refused_replacement_changes_nothing(door: AdminDoor) -> None:
     assert await own(door) == {"retention.ms": "1"}
 
 
-async def test_11_settings_of_a_broker_are_replaced_too(door: AdminDoor) -> None:
+async def test_statement_11_settings_of_a_broker_are_replaced_too(door: AdminDoor) -> None:
     await replace(door, BROKER, "1", log_retention_ms="1", log_roll_ms="2")
 
     assert await replace(door, BROKER, "1", log_roll_ms="3") == 0
@@ -245,7 +247,7 @@ async def test_11_settings_of_a_broker_are_replaced_too(door: AdminDoor) -> None
 # --- IncrementalAlterConfigs --------------------------------------------------------
 
 
-async def test_11_lists_are_edited(door: AdminDoor) -> None:
+async def test_statement_11_lists_are_edited(door: AdminDoor) -> None:
     await door.create("web")
 
     assert await change(door, TOPIC, "web", ("cleanup.policy", SUBTRACT, "delete")) == 0
@@ -254,7 +256,7 @@ async def test_11_lists_are_edited(door: AdminDoor) -> None:
     assert await own(door) == {"cleanup.policy": "delete"}
 
 
-async def test_11_others_are_left_alone(door: AdminDoor) -> None:
+async def test_statement_11_others_are_left_alone(door: AdminDoor) -> None:
     await door.create("web")
     await replace(door, TOPIC, "web", retention_ms="1", segment_ms="2")
 
@@ -287,7 +289,7 @@ async def test_11_others_are_left_alone(door: AdminDoor) -> None:
         (99, "x", (("a", SET, "1"),), INVALID_REQUEST),
     ],
 )
-async def test_11_change_that_cannot_be_is_refused(
+async def test_statement_11_change_that_cannot_be_is_refused(
     door: AdminDoor,
     kind: int,
     name: str,
@@ -300,7 +302,7 @@ async def test_11_change_that_cannot_be_is_refused(
     assert await own(door) == {}
 
 
-async def test_11_resource_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
+async def test_statement_11_resource_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
     await door.create("web", "app")
     resources = [
         incremental_alter_configs.AlterConfigsResource(resource_type=TOPIC, resource_name=name)

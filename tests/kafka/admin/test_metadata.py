@@ -188,6 +188,15 @@ async def test_topic_is_found_by_its_id(door: AdminDoor) -> None:
     ]
 
 
+async def test_topic_whose_id_is_named_again_is_not_described_again(door: AdminDoor) -> None:
+    await door.create("web")
+    asked = [MetadataRequestTopic(name=None, topic_id=door.image.topics["web"].topic_id)] * 100
+
+    response = await door.ask(MetadataRequest(topics=asked), MetadataResponse)
+
+    assert [topic.name for topic in response.topics] == ["web"]
+
+
 @pytest.mark.parametrize("version", [10, 11])
 async def test_id_is_refused_before_the_version_that_knows_it(
     door: AdminDoor, version: int
@@ -232,7 +241,7 @@ async def test_authorized_operations_are_not_told_unasked(door: AdminDoor) -> No
 # --- Creating topics by asking for them ---------------------------------------------
 
 
-async def test_7_topic_is_created_if_the_client_asks_for_it(door: AdminDoor) -> None:
+async def test_statement_7_topic_is_created_if_the_client_asks_for_it(door: AdminDoor) -> None:
     (topic,) = (await door.metadata("new", create=True)).topics
 
     assert topic.error_code == 0
@@ -240,19 +249,21 @@ async def test_7_topic_is_created_if_the_client_asks_for_it(door: AdminDoor) -> 
     assert all(part.leader_id in {1, 2, 3} for part in topic.partitions)
 
 
-async def test_7_topic_is_not_created_if_the_client_does_not_ask_for_it(door: AdminDoor) -> None:
+async def test_statement_7_topic_is_not_created_if_the_client_does_not_ask_for_it(
+    door: AdminDoor,
+) -> None:
     assert await door.codes_of("new", create=False) == {"new": UNKNOWN}
     assert "new" not in door.image.topics
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])
-async def test_7_old_client_cannot_say_no(door: AdminDoor, version: int) -> None:
+async def test_statement_7_old_client_cannot_say_no(door: AdminDoor, version: int) -> None:
     await door.metadata("new", create=True, version=version)
 
     assert "new" in door.image.topics
 
 
-async def test_7_topic_is_not_created_if_the_broker_is_not_to_create_any() -> None:
+async def test_statement_7_topic_is_not_created_if_the_broker_is_not_to_create_any() -> None:
     async with control_plane() as plane:
         door = AdminDoor(plane, auto_create=False)
 
@@ -260,7 +271,7 @@ async def test_7_topic_is_not_created_if_the_broker_is_not_to_create_any() -> No
 
 
 @pytest.mark.parametrize("create", [False, True])
-async def test_7_illegal_name_is_refused_and_spoils_no_other(
+async def test_statement_7_illegal_name_is_refused_and_spoils_no_other(
     door: AdminDoor, *, create: bool
 ) -> None:
     codes = await door.codes_of("a b", "good", create=create)
@@ -268,17 +279,17 @@ async def test_7_illegal_name_is_refused_and_spoils_no_other(
     assert codes == {"a b": INVALID_TOPIC, "good": 0 if create else UNKNOWN}
 
 
-async def test_7_name_that_collides_is_refused(door: AdminDoor) -> None:
+async def test_statement_7_name_that_collides_is_refused(door: AdminDoor) -> None:
     await door.create("a.b")
 
     assert await door.codes_of("a_b", create=True) == {"a_b": INVALID_TOPIC}
 
 
-async def test_7_internal_topic_is_not_created_by_asking(door: AdminDoor) -> None:
+async def test_statement_7_internal_topic_is_not_created_by_asking(door: AdminDoor) -> None:
     assert await door.codes_of("__consumer_offsets", create=True) == {"__consumer_offsets": UNKNOWN}
 
 
-async def test_7_all_topics_create_none(door: AdminDoor) -> None:
+async def test_statement_7_all_topics_create_none(door: AdminDoor) -> None:
     await door.ask(MetadataRequest(topics=None), MetadataResponse)
 
     assert not door.image.topics

@@ -70,7 +70,7 @@ def codes(response: CreateTopicsResponse) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("version", [2, 4, 7])
-async def test_9_number_that_is_not_given_is_the_brokers_default(
+async def test_statement_9_number_that_is_not_given_is_the_brokers_default(
     door: AdminDoor, version: int
 ) -> None:
     assert codes(await door.create("web", version=version)) == {"web": 0}
@@ -98,7 +98,7 @@ async def test_9_number_that_is_not_given_is_the_brokers_default(
     ],
     ids=lambda value: value.name[:9] if isinstance(value, CreatableTopic) else str(value),
 )
-async def test_9_bad_topic_is_refused_and_the_good_one_is_created(
+async def test_statement_9_bad_topic_is_refused_and_the_good_one_is_created(
     door: AdminDoor, wanted: CreatableTopic, code: int
 ) -> None:
     await door.create("present", "a.b")
@@ -110,7 +110,7 @@ async def test_9_bad_topic_is_refused_and_the_good_one_is_created(
     assert len(response.topics[1].error_message or "") > 20
 
 
-async def test_9_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
+async def test_statement_9_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
     response = await door.create("web", "web", "other")
 
     assert [(answer.name, answer.error_code) for answer in response.topics] == [
@@ -119,14 +119,16 @@ async def test_9_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> N
     ]
 
 
-async def test_9_setting_that_is_given_twice_is_refused(door: AdminDoor) -> None:
+async def test_statement_9_setting_that_is_given_twice_is_refused(door: AdminDoor) -> None:
     wanted = topic("web", retention_ms="1")
     wanted.configs *= 2
 
     assert codes(await door.create(wanted)) == {"web": INVALID_REQUEST}
 
 
-async def test_9_validation_creates_nothing_and_tells_what_there_would_be(door: AdminDoor) -> None:
+async def test_statement_9_validation_creates_nothing_and_tells_what_there_would_be(
+    door: AdminDoor,
+) -> None:
     response = await door.create(topic("web", 5, 3, retention_ms="9"), validate_only=True)
 
     (answer,) = response.topics
@@ -135,7 +137,7 @@ async def test_9_validation_creates_nothing_and_tells_what_there_would_be(door: 
     assert not door.image.topics
 
 
-async def test_9_answer_has_all_settings_with_their_sources(door: AdminDoor) -> None:
+async def test_statement_9_answer_has_all_settings_with_their_sources(door: AdminDoor) -> None:
     response = await door.create(topic("web", segment_ms="1000"))
 
     (answer,) = response.topics
@@ -148,7 +150,7 @@ async def test_9_answer_has_all_settings_with_their_sources(door: AdminDoor) -> 
     assert settings["cleanup.policy"] == ("delete", 5)
 
 
-async def test_9_answer_has_the_id_from_version_7_on(door: AdminDoor) -> None:
+async def test_statement_9_answer_has_the_id_from_version_7_on(door: AdminDoor) -> None:
     first = await door.create("first", version=7)
     second = await door.create("second", version=6)
 
@@ -157,7 +159,7 @@ async def test_9_answer_has_the_id_from_version_7_on(door: AdminDoor) -> None:
     assert second.topics[0].num_partitions == 2
 
 
-async def test_9_replicas_are_those_that_were_chosen(door: AdminDoor) -> None:
+async def test_statement_9_replicas_are_those_that_were_chosen(door: AdminDoor) -> None:
     await door.create(topic("web", assigned={1: [3, 1], 0: [2, 3]}))
 
     assert [p.replicas for p in door.image.topics["web"].partitions] == [(2, 3), (3, 1)]
@@ -176,14 +178,14 @@ async def test_9_replicas_are_those_that_were_chosen(door: AdminDoor) -> None:
         (topic("web", assigned={0: []}), INVALID_ASSIGNMENT),
     ],
 )
-async def test_9_choice_of_replicas_that_cannot_be_is_refused(
+async def test_statement_9_choice_of_replicas_that_cannot_be_is_refused(
     door: AdminDoor, wanted: CreatableTopic, code: int
 ) -> None:
     assert codes(await door.create(wanted)) == {"web": code}
     assert not door.image.topics
 
 
-async def test_8_topic_that_asking_has_created_exists_for_a_later_creation(
+async def test_statement_8_topic_that_asking_has_created_exists_for_a_later_creation(
     door: AdminDoor,
 ) -> None:
     await door.metadata("web", create=True)
@@ -260,7 +262,7 @@ async def test_topic_that_is_named_by_name_and_id_is_refused(door: AdminDoor) ->
     assert "web" in door.image.topics
 
 
-async def test_12_topic_that_is_created_again_has_another_id(door: AdminDoor) -> None:
+async def test_statement_12_topic_that_is_created_again_has_another_id(door: AdminDoor) -> None:
     first = (await door.create("web")).topics[0].topic_id
     await delete(door, DeleteTopicState(name="web"))
     second = (await door.create("web")).topics[0].topic_id
@@ -279,7 +281,7 @@ async def grow(door: AdminDoor, *topics: CreatePartitionsTopic) -> list[tuple[st
     return [(result.name, result.error_code) for result in response.results]
 
 
-async def test_10_there_is_a_result_for_every_topic(door: AdminDoor) -> None:
+async def test_statement_10_there_is_a_result_for_every_topic(door: AdminDoor) -> None:
     await door.create("a", "b")
 
     results = await grow(
@@ -294,7 +296,9 @@ async def test_10_there_is_a_result_for_every_topic(door: AdminDoor) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 1, 0, -1])
-async def test_10_number_that_is_not_higher_is_refused(door: AdminDoor, count: int) -> None:
+async def test_statement_10_number_that_is_not_higher_is_refused(
+    door: AdminDoor, count: int
+) -> None:
     await door.create("web")
 
     results = await grow(door, CreatePartitionsTopic(name="web", count=count))
@@ -302,7 +306,7 @@ async def test_10_number_that_is_not_higher_is_refused(door: AdminDoor, count: i
     assert results == [("web", INVALID_PARTITIONS)]
 
 
-async def test_10_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
+async def test_statement_10_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> None:
     await door.create("web")
 
     wanted = CreatePartitionsTopic(name="web", count=4)
@@ -319,7 +323,7 @@ async def test_10_topic_that_is_named_twice_is_refused_once(door: AdminDoor) -> 
         ([], INVALID_ASSIGNMENT),
     ],
 )
-async def test_10_replicas_may_be_chosen_for_those_that_are_added(
+async def test_statement_10_replicas_may_be_chosen_for_those_that_are_added(
     door: AdminDoor, brokers: list[list[int]], code: int
 ) -> None:
     await door.create("web")
@@ -354,7 +358,7 @@ async def pages(door: AdminDoor, *names: str, limit: int) -> list[DescribeTopicP
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 2_000])
-async def test_13_pages_add_up_to_the_metadata(door: AdminDoor, limit: int) -> None:
+async def test_statement_13_pages_add_up_to_the_metadata(door: AdminDoor, limit: int) -> None:
     await door.create(topic("c", 3), topic("a", 4), topic("b", 1))
 
     found = await pages(door, limit=limit)
@@ -376,7 +380,7 @@ async def test_13_pages_add_up_to_the_metadata(door: AdminDoor, limit: int) -> N
     assert all(answer.partitions for page in found for answer in page.topics)
 
 
-async def test_13_topics_named_are_described_in_order_with_those_that_are_unknown(
+async def test_statement_13_topics_named_are_described_in_order_with_those_that_are_unknown(
     door: AdminDoor,
 ) -> None:
     await door.create("web", "app")
@@ -398,7 +402,9 @@ async def test_13_topics_named_are_described_in_order_with_those_that_are_unknow
         RequestCursor(topic_name="web", partition_index=-1),
     ],
 )
-async def test_13_cursor_that_is_none_is_refused(door: AdminDoor, cursor: RequestCursor) -> None:
+async def test_statement_13_cursor_that_is_none_is_refused(
+    door: AdminDoor, cursor: RequestCursor
+) -> None:
     await door.create("web")
     request = DescribeTopicPartitionsRequest(topics=[TopicRequest(name="web")], cursor=cursor)
 

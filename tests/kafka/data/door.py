@@ -1,11 +1,14 @@
-"""The data APIs in front of one broker's partitions on a simulated disk, asked without a socket."""
+"""The data APIs in front of one broker's partitions on a simulated disk, asked without a socket.
+
+What tests ask by methods goes through the codec of its version, there and back.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from ottla.cluster.client_rates import QuotaWindows
@@ -27,6 +30,7 @@ from ottla.kafka.produce import ProduceHandler
 from ottla.model.errors import NotControllerError
 from ottla.model.ids import BrokerEpoch, BrokerId, ProducerId
 from ottla.model.image import BrokerImage
+from ottla.wire.codec import read_message, read_request, write_message, write_request
 from ottla.wire.messages.fetch import (
     FetchPartition,
     FetchRequest,
@@ -48,8 +52,11 @@ from ottla.wire.messages.produce import (
     ProduceResponse,
     TopicProduceData,
 )
+from ottla.wire.schema import Message
 from tests.cluster.following import Leading
 from tests.cluster.world import ME, OTHER, World, batch, broker
+
+M = TypeVar("M", bound=Message)
 
 PRODUCE_NEWEST, FETCH_NEWEST, LIST_OFFSETS_NEWEST = 13, 18, 11
 FETCH_BYTES_MAX = 55 << 20
@@ -156,8 +163,9 @@ class DataDoor:
                 for name, index, records in entries
             ],
         )
-        handled = self.produce_handler(context(version), request)
-        return handled.response if isinstance(handled, Begun) else handled
+        handled = self.produce_handler(context(version), arrived(request, version))
+        answer = handled.response if isinstance(handled, Begun) else handled
+        return _answered(answer, version)
 
     async def produced(
         self,
@@ -185,8 +193,7 @@ class DataDoor:
     ) -> FetchResponse:
         """Fetch from partitions of topics; ``request`` are fields of the request."""
         by_id = version >= 13
-        response = await self.fetch_handler(
-            context(version, principal=principal),
+        request_sent = arrived(
             FetchRequest(
                 topics=[
                     FetchTopic(topic=name, topic_id=self.topic_id(name), partitions=[partition])
@@ -202,9 +209,11 @@ class DataDoor:
                 ],
                 **({"min_bytes": 1} | request),
             ),
+            version,
         )
+        response = await self.fetch_handler(context(version, principal=principal), request_sent)
         assert isinstance(response, FetchResponse), response
-        return response
+        return received(response, version)
 
     async def fetched(
         self,
@@ -237,8 +246,7 @@ class DataDoor:
         version: int = LIST_OFFSETS_NEWEST,
         isolation_level: int = 0,
     ) -> ListOffsetsPartitionResponse:
-        response = await self.list_offsets_handler(
-            context(version),
+        request = arrived(
             ListOffsetsRequest(
                 isolation_level=isolation_level,
                 topics=[
@@ -254,8 +262,10 @@ class DataDoor:
                     )
                 ],
             ),
+            version,
         )
-        return response.topics[0].partitions[0]
+        response = await self.list_offsets_handler(context(version), request)
+        return received(response, version).topics[0].partitions[0]
 
     # --- The world ---
 
@@ -271,6 +281,24 @@ class DataDoor:
 
     async def lead_in_epoch(self, epoch: int, name: str = "web", index: int = 0) -> None:
         await self.world.change_partition(name, index, leader_epoch=epoch)
+
+
+def arrived(request: M, version: int) -> M:
+    """Return a request as it comes out of the bytes that a client sends."""
+    sent = memoryview(b"".join(write_request(request.API_KEY, version, request)))
+    read = read_request(request.API_KEY, version, sent, 0)
+    assert isinstance(read, type(request))
+    return read
+
+
+def received(response: M, version: int) -> M:
+    """Return a response as a client reads it."""
+    return read_message(type(response), version, write_message(response, version))
+
+
+async def _answered(answer: Awaitable[Any], version: int) -> Any:
+    response = await answer
+    return received(response, version) if isinstance(response, ProduceResponse) else response
 
 
 class LeadingDoor(DataDoor):

@@ -25,7 +25,7 @@ from ottla.wire.messages.offset_for_leader_epoch import (
     OffsetForLeaderTopic,
 )
 from tests.cluster.world import START_MS, batch
-from tests.kafka.data.door import DataDoor, context
+from tests.kafka.data.door import DataDoor, arrived, context, received
 
 NONE, OUT_OF_RANGE, UNKNOWN_TOPIC, NOT_LEADER, UNSUPPORTED, INVALID_REQUEST = 0, 1, 3, 6, 35, 42
 LOAD_IN_PROGRESS, POLICY_VIOLATION, FENCED_EPOCH, UNKNOWN_EPOCH = 14, 44, 74, 75
@@ -35,22 +35,20 @@ UNDEFINED = (-1, -1)
 async def end_of(
     door: DataDoor, epoch: int, *, current: int = -1, name: str = "web"
 ) -> EpochEndOffset:
-    response = await door.offset_for_leader_epoch(
-        context(4),
-        OffsetForLeaderEpochRequest(
-            topics=[
-                OffsetForLeaderTopic(
-                    topic=name,
-                    partitions=[
-                        OffsetForLeaderPartition(
-                            partition=0, current_leader_epoch=current, leader_epoch=epoch
-                        )
-                    ],
-                )
-            ]
-        ),
+    request = OffsetForLeaderEpochRequest(
+        topics=[
+            OffsetForLeaderTopic(
+                topic=name,
+                partitions=[
+                    OffsetForLeaderPartition(
+                        partition=0, current_leader_epoch=current, leader_epoch=epoch
+                    )
+                ],
+            )
+        ]
     )
-    return response.topics[0].partitions[0]
+    response = await door.offset_for_leader_epoch(context(4), arrived(request, 4))
+    return received(response, 4).topics[0].partitions[0]
 
 
 async def found(door: DataDoor, epoch: int) -> tuple[int, int]:
@@ -60,17 +58,15 @@ async def found(door: DataDoor, epoch: int) -> tuple[int, int]:
 
 
 async def delete(door: DataDoor, offset: int, name: str = "web") -> DeleteRecordsPartitionResult:
-    response = await door.delete_records(
-        context(2),
-        DeleteRecordsRequest(
-            topics=[
-                DeleteRecordsTopic(
-                    name=name, partitions=[DeleteRecordsPartition(partition_index=0, offset=offset)]
-                )
-            ]
-        ),
+    request = DeleteRecordsRequest(
+        topics=[
+            DeleteRecordsTopic(
+                name=name, partitions=[DeleteRecordsPartition(partition_index=0, offset=offset)]
+            )
+        ]
     )
-    return response.topics[0].partitions[0]
+    response = await door.delete_records(context(2), arrived(request, 2))
+    return received(response, 2).topics[0].partitions[0]
 
 
 async def described(door: DataDoor, name: str = "web") -> PartitionResponse:
@@ -82,10 +78,8 @@ async def described(door: DataDoor, name: str = "web") -> PartitionResponse:
 
 
 async def init(door: DataDoor, **fields: object) -> InitProducerIdResponse:
-    return await door.init_producer_id(
-        context(5),
-        InitProducerIdRequest(**fields),  # type: ignore[arg-type]
-    )
+    request = InitProducerIdRequest(**fields)  # type: ignore[arg-type]
+    return received(await door.init_producer_id(context(5), arrived(request, 5)), 5)
 
 
 @pytest.fixture

@@ -232,6 +232,23 @@ async def test_a_topic_that_is_gone_has_no_id_to_tell() -> None:
     assert [topic.topic_id for topic in answer.topics] == [WEB_ID]
 
 
+@pytest.mark.parametrize("version", [8, 10])
+async def test_what_is_named_again_is_not_answered_again(version: int) -> None:
+    door = GroupDoor()
+    door.groups.answers[groups.FetchOffsets] = [COMMITTED]
+    topics = [
+        OffsetFetchRequestTopics(name="web", topic_id=WEB_ID, partition_indexes=[0, 0])
+        for _ in range(2)
+    ]
+    for topic in topics if version >= 10 else ():
+        topic.name = ""
+    group = OffsetFetchRequestGroup(group_id="a", topics=topics)
+    response = await door.ask(version, OffsetFetchRequest(groups=[group, group]))
+    assert [one.error_code for one in response.groups] == [0, 42]
+    assert len(door.groups.asked) == 1
+    assert door.asked().partitions == [WEB]
+
+
 @pytest.mark.parametrize("version", [8, 9, 10])
 async def test_each_group_has_its_error(version: int) -> None:
     door = GroupDoor()
