@@ -43,7 +43,7 @@ def list_(
 @_json_option
 @connection_options
 def describe(names: Sequence[str], *, as_json: bool, connection: Connection) -> None:
-    """Describe groups: their coordinator, their members, and what each of them reads."""
+    """Show who is in groups, and who reads what."""
     from ottla.cli import group_work  # noqa: PLC0415 -- brings gRPC along
 
     group_work.describe(connection, names, as_json=as_json)
@@ -54,9 +54,9 @@ def describe(names: Sequence[str], *, as_json: bool, connection: Connection) -> 
 @_json_option
 @connection_options
 def lag(names: Sequence[str], *, as_json: bool, connection: Connection) -> None:
-    """Show how far groups are behind: committed offset, end and difference, by partition.
+    """Show how far groups are behind.
 
-    Without a NAME, one line for each group.
+    Committed offset, end and difference, by partition. Without a NAME, one line for each group.
     """
     from ottla.cli import group_lag  # noqa: PLC0415 -- brings gRPC along
 
@@ -105,10 +105,10 @@ def reset_offsets(
     as_json: bool,
     connection: Connection,
 ) -> None:
-    """Have a group go on elsewhere: show what changes, ask, commit.
+    """Have a group go on elsewhere, after asking.
 
-    The group must have no members. Offsets outside of what a partition has become its first or its
-    end.
+    Shows what changes, asks, and commits. The group must have no members. Offsets outside of what a
+    partition has become its first or its end.
     """
     from ottla.cli.group_reset import Shift, ToOffset, reset  # noqa: PLC0415 -- brings gRPC along
 

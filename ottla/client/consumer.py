@@ -87,12 +87,20 @@ class Consumer:
         When this returns, a consumer that begins at the latest record will see whatever is sent
         from now on.
 
+        A member of a group has joined it when this returns, and is given partitions a little later;
+        where nothing is committed for one, "latest" is what is there *then*.
+
         Raises:
             NoBrokersAvailableError: no broker answered within ``connect_timeout_ms``.
             UnknownTopicOrPartitionError: there is no such topic.
             AccessDeniedError: a broker does not let this client in.
             ClientClosedError: the consumer was stopped; make a new one.
-            OttlaError: something else that will not pass keeps a topic from being read.
+            GroupIdNotFoundError: the group has members of the classic protocol.
+            GroupMaxSizeReachedError: the group is full.
+            UnreleasedInstanceIdError: another consumer lives under ``group_instance_id``.
+            InvalidRegularExpressionError: the pattern subscribed to is none.
+            OttlaError: something else that will not pass keeps a topic from being read, or this
+                consumer out of its group.
 
         No error if started before.
         """
@@ -116,7 +124,9 @@ class Consumer:
         """Disconnect, and forget what was fetched ahead. No error if stopped before.
 
         A member of a group leaves it; with ``enable_auto_commit``, all records that were handed
-        out count as processed, and are committed first.
+        out count as processed, and are committed first. A coordinator that cannot be asked is
+        waited for, for ``request_timeout_ms``, and so is a rebalance listener. Raises
+        :exc:`RebalanceListenerError` if that fails, when all else is done.
         """
         await self._stop(is_settled=True)
 
@@ -261,7 +271,8 @@ class Consumer:
         consumer runs; then partitions come and go as the group rebalances.
 
         Raises:
-            InvalidRequestError: the consumer has no ``group_id``, or nothing is named.
+            InvalidRequestError: the consumer has no ``group_id``, reads partitions that were
+                assigned to it, or nothing is named.
             InvalidTopicError: a topic cannot have that name.
             ClientClosedError: the consumer was stopped.
         """
@@ -287,10 +298,12 @@ class Consumer:
         """Commit for the group: by default, that everything handed out so far is processed.
 
         An offset that is given is that of the *next* record to read. When this returns, it is
-        replicated.
+        replicated. Within a rebalance listener, which knows nothing of what the application has in
+        hand, the default leaves that out.
 
         Raises:
             InvalidRequestError: the consumer has no ``group_id``, or an offset is negative.
+            UnknownTopicOrPartitionError: there is no such partition; what exists is committed.
             UnknownMemberIdError, FencedMemberEpochError: the group went on without this member;
                 others read its partitions and will see these records again.
             RequestTimedOutError, CoordinatorNotAvailableError: the coordinator could not be asked,

@@ -288,7 +288,8 @@ class ConsumerSettings(ConnectionSettings):
 
     group_instance_id: str | None = None
     """Makes the consumer a static member: if it comes back under this name within the session, it
-    reads what it read before, and nobody else was disturbed."""
+    reads what it read before, and nobody else was disturbed. Each consumer needs a name of its own;
+    ``start`` waits up to two minutes for another one that has it."""
 
     group_assignor: Literal["uniform", "range"] | None = None
     """How the coordinator shares partitions out; ``None``: as it sees fit, which is ``uniform``."""
@@ -302,7 +303,8 @@ class ConsumerSettings(ConnectionSettings):
 
     max_poll_interval_ms: int = 300_000
     """An application that has records and does not come back for so long is taken for dead, and
-    others read its partitions; also how long it may take to give partitions up."""
+    others read its partitions, until it comes back; also how long it, and its rebalance listener,
+    may take to give partitions up. Raise it if a batch may take longer to process."""
 
     auto_offset_reset: Literal["latest", "earliest", "none"] = "latest"
     """Where to begin without a position, and where to go on when the position no longer exists:

@@ -436,8 +436,11 @@ def _listener_contradictions(config: BrokerConfig, reader: _Reader) -> Iterator[
         if listener.name not in protocols:
             yield _Problem(
                 "listeners",
-                f"listeners has '{listener.name}', and listener.security.protocol.map does not "
-                f"say what it speaks: add {listener.name}:PLAINTEXT or {listener.name}:SSL",
+                f"listeners has '{listener.name}', and this version has no SASL: make it a "
+                "listener of PLAINTEXT or SSL"
+                if listener.name.startswith("SASL_")
+                else f"listeners has '{listener.name}', and listener.security.protocol.map does "
+                f"not say what it speaks: add {listener.name}:PLAINTEXT or {listener.name}:SSL",
             )
         if listener.is_encrypted and not config.tls.enabled:
             yield _Problem(

@@ -2,7 +2,7 @@
 
 What is received goes through the :class:`~ottla.kafka.framing.FrameReader` to the
 :class:`~ottla.kafka.pipeline.Pipeline`, and responses come back by reference: nothing is copied on
-the way to the transport. Nothing is received while
+the way to the kernel. Nothing is received while
 
 * requests wait that were received already,
 * there is no memory for the rest of a large request, or

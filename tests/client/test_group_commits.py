@@ -301,6 +301,28 @@ async def test_listener_is_told_at_the_end_and_may_commit(cluster: FakeCluster) 
         await consumer.commit()
 
 
+async def test_listener_does_not_commit_what_the_application_has_in_hand(
+    cluster: FakeCluster,
+) -> None:
+    await fill(cluster, 10)
+
+    class Committing(Listener):
+        async def on_partitions_revoked(self, partitions: Sequence[TopicPartition]) -> None:
+            await super().on_partitions_revoked(partitions)
+            await consumer.commit()
+
+    async def use(consumer: Consumer) -> None:
+        await take(consumer, 3)
+        await consumer.getone()
+        raise ZeroDivisionError
+
+    consumer = member(cluster, enable_auto_commit=False)
+    consumer.subscribe("web", listener=Committing())
+    await fail(consumer, use)
+
+    assert await committed(cluster) == {WEB_0: 3}
+
+
 async def test_listener_that_does_not_come_back_does_not_keep_the_consumer(
     cluster: FakeCluster,
 ) -> None:
@@ -365,13 +387,15 @@ async def test_application_that_came_back_while_the_member_left_joins_again(
     cluster: FakeCluster,
 ) -> None:
     await fill(cluster, 10)
-    async with member(cluster, "web", max_poll_interval_ms=20) as consumer:
+    async with member(cluster, "web", max_poll_interval_ms=20, request_timeout_ms=300) as consumer:
         await consumer.getone()
         leaving = [False]
 
         def hold() -> OttlaError | None:
             last = cluster.groups.asked[-1]
-            leaving[0] |= isinstance(last, ConsumerHeartbeat) and last.member_epoch < 0
+            if isinstance(last, ConsumerHeartbeat) and last.member_epoch < 0 and not leaving[0]:
+                leaving[0] = True
+                cluster.groups.loses_answers = 1
             return None
 
         cluster.groups.plan = iter(hold, 0)

@@ -299,9 +299,9 @@ async def test_start_without_a_broker_is_refused_as_without_a_group(cluster: Fak
 
 
 async def test_answer_that_is_lost_costs_no_partition(trio: FakeCluster) -> None:
-    trio.groups.loses_answers = 2
+    trio.groups.loses_answers = 1
     listener = Listener()
-    async with listening(trio, listener, request_timeout_ms=200) as consumer:
+    async with listening(trio, listener, request_timeout_ms=900) as consumer:
         await reads(consumer, ALL)
 
         assert listener.told == [("assigned", ALL)]

@@ -132,3 +132,7 @@ def test_default_is_the_one_of_the_table() -> None:
     (listener,) = configured({"listeners": SETTINGS["listeners"].default}).listeners.kafka
 
     assert str(listener) == SETTINGS["listeners"].default
+
+
+def test_listener_of_sasl_is_told_that_there_is_none() -> None:
+    assert "no SASL" in problem({"listeners": "SASL_SSL://127.0.0.1:9092"})

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as AioTopicPartition
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from ottla.client.admin_values import NewTopic
 from ottla.client.blocking import Admin
@@ -222,6 +229,32 @@ def test_what_kafka_python_wrote_librdkafka_reads(shared_broker: BrokerProcess, 
 
     assert [message.value() for message in messages] == VALUES
     assert messages[0].headers() == HEADERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("CreateTime", TIMESTAMP_CREATE_TIME), ("LogAppendTime", TIMESTAMP_LOG_APPEND_TIME)],
+)
+def test_statement_20_a_reader_sees_who_stamped_a_record(
+    shared_broker: BrokerProcess, kind: str, seen: int
+) -> None:
+    address, topic = f"127.0.0.1:{shared_broker.kafka_port}", f"stamped-{kind}"
+    create(shared_broker, topic, **{"message.timestamp.type": kind})
+    told: list[tuple[int, int]] = []
+    producer = Producer({"bootstrap.servers": address})
+    producer.produce(
+        topic,
+        b"value",
+        timestamp=TIMESTAMP_MS,
+        on_delivery=lambda _, message: told.append(message.timestamp()),
+    )
+    assert producer.flush(20) == 0
+
+    (message,) = read_by_librdkafka(address, topic, 1)
+
+    assert message.timestamp()[0] == seen
+    assert (message.timestamp()[1] == TIMESTAMP_MS) == (kind == "CreateTime")
+    assert [stamp for _, stamp in told] == [message.timestamp()[1]]
 
 
 def test_what_aiokafka_wrote_it_reads(shared_broker: BrokerProcess) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ottla.testing.sandbox import OttlaCluster
 from tests.testing.confluent import consume, produce
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 
 def test_producer_survives_the_death_of_a_leader(ottla_shared_cluster: OttlaCluster) -> None:

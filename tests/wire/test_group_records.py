@@ -114,7 +114,9 @@ def test_keys_are_read_as_they_were_written(kind: type[RecordKey]) -> None:
     assert records.read_record_key(records.write_record_key(key)) == key
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys(VALUE_CLASSES.values()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", dict.fromkeys(VALUE_CLASSES.values()), ids=lambda kind: kind.__name__
+)
 def test_values_are_read_as_they_were_written(kind: type[RecordValue]) -> None:
     versions = [version for version in range(10) if is_within(version, kind.VERSIONS)]
     assert kind.VERSION_WRITTEN in versions

@@ -29,7 +29,8 @@ from tests.kafka.groups.coordinator_door import (
 )
 
 NONE, ILLEGAL_GENERATION, INCONSISTENT_PROTOCOL = 0, 22, 23
-UNKNOWN_MEMBER, REBALANCING, NOT_EMPTY, NOT_FOUND, FENCED = 25, 27, 68, 69, 82
+UNKNOWN_MEMBER, REBALANCING, NOT_EMPTY, NOT_FOUND = 25, 27, 68, 69
+MEMBER_ID_REQUIRED, FENCED = 79, 82
 NO_EPOCH = -1
 WEEK_MS = 7 * 24 * 60 * 60_000
 CHECK_MS = 600_000
@@ -154,6 +155,27 @@ async def test_statement_32_members_live_on_while_others_join_one_by_one(
         await synced(leader, *members)
 
     assert [await member.heartbeat() for member in members] == [NONE] * 3
+
+
+@pytest.mark.parametrize("version", [0, 3, 4, 5, 9])
+async def test_a_member_is_told_its_id_first_from_version_4_on(
+    door: CoordinatorDoor, version: int
+) -> None:
+    request = JoinGroupRequest(
+        group_id="group",
+        session_timeout_ms=SESSION_MS,
+        rebalance_timeout_ms=REBALANCE_MS if version else -1,
+        protocol_type="consumer",
+        protocols=[JoinGroupRequestProtocol(name="range", metadata=b"web")],
+    )
+
+    first = await door.ask(version, request)
+    request.member_id = first.member_id
+    second = await door.ask(version, request)
+
+    assert first.member_id
+    assert first.error_code == (MEMBER_ID_REQUIRED if version >= 4 else NONE)
+    assert (second.error_code, second.member_id) == (NONE, first.member_id)
 
 
 # --- Rebalances ---------------------------------------------------------------------------------
