@@ -189,6 +189,7 @@ class GroupSession:
                 await self._end(owned)
         finally:
             await self._listening.stop()
+            await self._commits.settled()
             await self._leave()
 
     async def _end(self, owned: Sequence[TopicPartition]) -> None:

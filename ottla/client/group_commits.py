@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Final
 
 from ottla.client.fetcher import Fetcher
@@ -63,6 +63,7 @@ class GroupCommits:
         self._committed: dict[TopicPartition, int] = {}
         """Of partitions that are owned, as far as it was asked or committed here."""
         self._lock = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._memberships = 0
         self._is_ending = False
 
@@ -98,8 +99,11 @@ class GroupCommits:
             handed = self._handed
             behind = handed.unsettled() if is_listening.get() else handed.waiting()
             asked = self._positions(self._member.owned, behind)
+        await self._finished(self._by_hand(asked, None if offsets is not None else before))
+
+    async def _by_hand(self, asked: Offsets, before: Mapping[TopicPartition, int] | None) -> None:
         async with self._lock:
-            if offsets is None:
+            if before is not None:
                 asked = {
                     each: one for each, one in asked.items() if self._is_news(each, one, before)
                 }
@@ -107,6 +111,9 @@ class GroupCommits:
 
     async def quietly(self, partitions: Iterable[TopicPartition]) -> None:
         """Commit what the application is done with; if that fails, say so in the log."""
+        await self._finished(self._quietly(list(partitions)))
+
+    async def _quietly(self, partitions: Sequence[TopicPartition]) -> None:
         async with self._lock:
             offsets = self._positions(partitions, self._handed.unsettled())
             try:
@@ -117,10 +124,25 @@ class GroupCommits:
                     extra={"group": self._coordinator.group_id, "reason": str(error)},
                 )
 
+    async def _finished(self, commit: Coroutine[object, object, None]) -> None:
+        """Wait for a commit, which goes on if nobody waits any more.
+
+        It may have been sent, and must be answered before the next is, lest it come in later.
+        """
+        task = asyncio.create_task(commit, name="ottla-consumer-commit")
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited was told; if nobody did, nobody minds
+
     async def settled(self) -> None:
-        """Wait for the commits that are under way."""
-        async with self._lock:
-            pass
+        """Wait for the commits that are under way; each ends after ``request_timeout_ms``."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
 
     async def _commit(self, offsets: Offsets) -> None:
         memberships = self._memberships

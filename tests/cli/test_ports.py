@@ -11,12 +11,14 @@ import pytest
 from ottla.cli.failure import CommandError
 from ottla.cli.ports import Door, check_door, free_ports
 from ottla.config.addresses import Address
+from ottla.testing.broker_process import free_port
 
 
 @pytest.fixture
 def taken() -> Iterator[Address]:
+    # Not one that the system gives to outgoing connections: its neighbours may be in use.
     with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
+        holder.bind(("127.0.0.1", free_port()))
         holder.listen()
         yield Address("127.0.0.1", holder.getsockname()[1])
 

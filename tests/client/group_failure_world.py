@@ -177,7 +177,7 @@ class GroupFailureWorld:
                 await asyncio.sleep(PAUSE_S)
         for each in self.members:
             await each.leave()
-        assert self.wrong == []
+        assert not self.wrong, "; ".join(self.wrong)
 
     def raise_failures(self) -> None:
         for each in self.members:

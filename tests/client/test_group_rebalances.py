@@ -301,8 +301,8 @@ async def test_start_without_a_broker_is_refused_as_without_a_group(cluster: Fak
 async def test_answer_that_is_lost_costs_no_partition(trio: FakeCluster) -> None:
     trio.groups.loses_answers = 1
     listener = Listener()
-    async with listening(trio, listener, request_timeout_ms=900) as consumer:
-        await reads(consumer, ALL)
+    async with listening(trio, listener, request_timeout_ms=900):
+        await until(lambda: listener.told)
 
         assert listener.told == [("assigned", ALL)]
 

@@ -37,7 +37,13 @@ from ottla.wire.messages.offset_fetch import (
     OffsetFetchRequestTopics,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.faults,
+    pytest.mark.timeout(180),
+    # Sockets that kafka-python and aiokafka left open in other tests are found in these.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 PER_SECOND = 80.0
 DEADLINE_S = 30.0

@@ -21,7 +21,7 @@ from ottla.wire.messages.alter_client_quotas import (
 )
 from tests.integration.kafka_frames import KafkaConnection
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(60)]
 
 BYTES_PER_S = 500_000
 VALUE_BYTES = 10_000
