@@ -19,7 +19,7 @@ demo: $(READY)       ## stream INPUT=FILE through three brokers, kill a leader, 
 test: $(READY)       ## the test suite, real processes included; under three minutes
 	@$(PY) -m pytest -q -n 3 --dist loadscope -m "not faults" tests
 
-faults: $(READY)     ## three broker processes that are killed, hung, cut off, filled up
+faults: $(READY)     ## brokers that are killed, hung, cut off, filled up, flooded; what takes long
 	@$(PY) -m pytest -q -m faults tests
 
 check: lint types layers proto-check  ## what a change must pass besides the tests

@@ -106,6 +106,7 @@ class Fetcher:
         self._turns: deque[PartitionReader] = deque()
         self._blocked: set[PartitionReader] = set()
         self._failures: dict[PartitionReader, int] = {}
+        self._damaged: dict[PartitionReader, int] = {}
         self._disk_failures: dict[PartitionReader, tuple[float, float]] = {}
         # When the leader first said so, and last, monotonic.
         self._broker_failures: dict[int, int] = {}
@@ -174,6 +175,7 @@ class Fetcher:
         self.positions.forget(reader)
         self._blocked.discard(reader)
         self._failures.pop(reader, None)
+        self._damaged.pop(reader, None)
         self._disk_failures.pop(reader, None)
         self._replicas.forget(partition)
         for timers in (self._timers, self._leases):
@@ -441,6 +443,7 @@ class Fetcher:
         else:
             if reader.fetch_offset != before:
                 self._failures.pop(reader, None)
+                self._damaged.pop(reader, None)
                 self._disk_failures.pop(reader, None)
             else:
                 stream.replenish(self._share_bytes())
@@ -450,8 +453,8 @@ class Fetcher:
     def _received_damaged(
         self, reader: PartitionReader, error: CorruptMessageError, *, is_new: bool
     ) -> None:
-        failures = 0 if is_new else self._failures.get(reader, 0)
-        self._failures[reader] = failures + 1
+        failures = 0 if is_new else self._damaged.get(reader, 0)
+        self._damaged[reader] = failures + 1
         if failures + 1 < CORRUPT_FETCHES_MAX:
             self._back_off(reader, failures)
         elif reader.follower is not None:
@@ -542,6 +545,7 @@ class Fetcher:
         if error.refreshes_metadata:
             self._metadata.request_refresh()
         self._failures.pop(reader, None)
+        self._damaged.pop(reader, None)
         self._detach(reader)
         self.route(reader)
 

@@ -141,7 +141,7 @@ class GroupSession:
 
     @property
     def member_id(self) -> str:
-        """Chosen when the consumer started."""
+        """Made up when the consumer started, and again when the coordinator has forgotten it."""
         return self._member.member_id
 
     async def start(self) -> None:
@@ -255,6 +255,8 @@ class GroupSession:
                     extra={"group": self._coordinator.group_id, "reason": str(error)},
                 )
                 await self._lose()
+                if not isinstance(error, FencedMemberEpochError):
+                    self._member.rename(str(uuid4()))
                 if (time.monotonic() - joined_at_s) * 1000 > self._settings.retry_backoff_max_ms:
                     backoff.succeeded()
                 await asyncio.sleep(backoff.next_delay_ms() / 1000)

@@ -99,10 +99,17 @@ class GroupCommits:
             handed = self._handed
             behind = handed.unsettled() if is_listening.get() else handed.waiting()
             asked = self._positions(self._member.owned, behind)
-        await self._finished(self._by_hand(asked, None if offsets is not None else before))
+        memberships = self._memberships
+        await self._finished(
+            self._by_hand(asked, None if offsets is not None else before, memberships)
+        )
 
-    async def _by_hand(self, asked: Offsets, before: Mapping[TopicPartition, int] | None) -> None:
+    async def _by_hand(
+        self, asked: Offsets, before: Mapping[TopicPartition, int] | None, memberships: int
+    ) -> None:
         async with self._lock:
+            if self._memberships != memberships:
+                raise self._fenced()
             if before is not None:
                 asked = {
                     each: one for each, one in asked.items() if self._is_news(each, one, before)
@@ -171,17 +178,17 @@ class GroupCommits:
     def _positions(
         self, partitions: Iterable[TopicPartition], before: Mapping[TopicPartition, int]
     ) -> Offsets:
-        """Return what to commit: where it differs from what was committed last.
-
-        That is the position, or an offset ``before`` it.
-        """
+        """Return what to commit: the position, or an offset ``before`` it, if that is news."""
         offsets: dict[TopicPartition, OffsetAndMetadata] = {}
         for partition in partitions:
             reader = self._fetcher.readers.get(partition)
             if reader is None or reader.position is None:
                 continue
             offset = min(reader.position, before.get(partition, reader.position))
-            if offset != self._committed.get(partition):
+            committed = self._committed.get(partition, -1)
+            # By hand, the application may have committed what it has in hand: that holds, unless
+            # it sought back since.
+            if offset > committed or reader.position < committed:
                 offsets[partition] = OffsetAndMetadata(offset)
         return offsets
 

@@ -166,6 +166,15 @@ class GroupMember:
         self._has_asked = False
         return lost
 
+    def rename(self, member_id: str) -> None:
+        """Join under another name, because the coordinator does not know the one so far.
+
+        What was sent under that and is still under way can do nothing any more, even if the group
+        begins anew and comes to the same epoch.
+        """
+        assert not self.is_joined
+        self.member_id = member_id
+
     def __repr__(self) -> str:
         return (
             f"<GroupMember {self.member_id} of {self.group_id} epoch {self.epoch} "

@@ -71,7 +71,7 @@ class Member:
             self.world.cluster,
             enable_auto_commit=not self.by_hand,
             auto_commit_interval_ms=3,
-            request_timeout_ms=2_000,
+            request_timeout_ms=600,
         )
         self.consumer.subscribe("web", listener=self)
         async with self.consumer:
@@ -132,6 +132,7 @@ class GroupFailureWorld:
             await asyncio.sleep(PAUSE_S * self.random.random())
             await self.random.choice(kinds)()
         self.cluster.groups.plan = iter(())
+        self.cluster.groups.loses_answers = 0
         await self.wake()
         if not self.members:
             await self.join()

@@ -162,6 +162,19 @@ async def test_partition_without_a_position_is_not_committed(cluster: FakeCluste
 # --- By hand --------------------------------------------------------------------------------------
 
 
+async def test_commit_by_hand_of_what_is_in_hand_is_not_taken_back(cluster: FakeCluster) -> None:
+    await fill(cluster, 10)
+
+    async def use(consumer: Consumer) -> None:
+        await take(consumer, 4)
+        await consumer.commit()
+        raise ZeroDivisionError
+
+    await fail(member(cluster, "web"), use)
+
+    assert [each.offsets[0].offset for each in commits(cluster)] == [4]
+
+
 async def test_partition_of_others_may_be_committed_by_hand(trio: FakeCluster) -> None:
     async with member(trio, "web") as one, member(trio, "web") as other:
         await until(lambda: one.assignment() | other.assignment() == ALL and other.assignment())
@@ -211,7 +224,7 @@ async def test_commit_of_an_earlier_membership_is_not_made_in_the_next(
 
 async def test_commit_that_is_cancelled_lets_the_next_one_through(cluster: FakeCluster) -> None:
     await fill(cluster, 10)
-    async with member(cluster, "web", enable_auto_commit=False) as consumer:
+    async with member(cluster, "web", enable_auto_commit=False, request_timeout_ms=300) as consumer:
         await take(consumer, 5)
         cluster.groups.loses_answers = 1
         committing = asyncio.create_task(consumer.commit())
@@ -258,7 +271,7 @@ async def test_record_that_came_after_the_commit_was_asked_for_is_not_in_it(
 
 async def test_partition_goes_only_when_commits_of_it_are_answered(trio: FakeCluster) -> None:
     await fill_all(trio, 5)
-    async with member(trio, "web", enable_auto_commit=False) as one:
+    async with member(trio, "web", enable_auto_commit=False, request_timeout_ms=900) as one:
         await take(one, 15)
         trio.groups.loses_answers = 1
         committing = asyncio.create_task(one.commit())
@@ -273,8 +286,9 @@ async def test_partition_goes_only_when_commits_of_it_are_answered(trio: FakeClu
             )
             await asyncio.sleep(0.02)
             assert other.assignment() == set()
+            assert not committing.done()
 
-            committing.cancel()
+            await committing
             await until(lambda: len(other.assignment()) == 1)
 
 

@@ -172,3 +172,11 @@ def test_new_subscription_is_said_with_the_next_heartbeat() -> None:
 def test_static_member_leaves_for_a_while() -> None:
     assert new_member().leaving().member_epoch == -1
     assert new_member(instance_id="a").leaving().member_epoch == -2
+
+
+def test_member_that_the_coordinator_does_not_know_joins_under_a_new_name() -> None:
+    member = joined({WEB: [0]})
+    member.lost_membership()
+    member.rename("another")
+
+    assert member.heartbeat().member_id == "another"

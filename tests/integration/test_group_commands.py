@@ -16,7 +16,7 @@ from tests.integration.group_members import Confluent, Crew, shared, wait_until
 from tests.integration.test_command_line import Shell
 from tests.integration.test_groups import produce
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(120)]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "group.py"
 

@@ -29,7 +29,7 @@ from tests.integration.group_members import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(120)]
 
 CLIENTS = [Confluent, ConfluentConsumerProtocol, KafkaPython, AioKafka]
 PARTITIONS = 4

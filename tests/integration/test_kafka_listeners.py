@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from ottla.testing.broker_process import BrokerProcess, free_port
 from ottla.testing.cluster_processes import ClusterProcesses
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 OTTLA = (sys.executable, "-m", "ottla")
 
