@@ -13,7 +13,7 @@ from ottla.testing.faults import Refused
 from ottla.testing.sandbox import OttlaBroker
 from tests.testing.confluent import consume, produce
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 
 def test_what_is_produced_is_consumed(ottla_shared_broker: OttlaBroker, ottla_topic: str) -> None:
