@@ -25,6 +25,7 @@ from uuid import UUID
 from ottla.cluster.follower_copy import FollowerCopy, refused
 from ottla.cluster.follower_outbox import FollowerOutbox
 from ottla.cluster.partition import Partition
+from ottla.cluster.whole_messages import send_whole
 from ottla.model.errors import InvalidRequestError, OttlaError
 from ottla.model.ids import LeaderEpoch, TopicId
 from ottla.model.limits import LOGS_PER_DIRECTORY_MAX
@@ -148,7 +149,7 @@ class FollowerStream:
     async def _write(self, write: Write) -> None:
         while True:
             response = await self._outbox.next_response()
-            await write(response)
+            await send_whole(write(response))
             if any(entry.records for entry in response.partitions):
                 await self._let_appends_gather()
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import grpc
 
 from ottla.cluster.gate import Gate
 from ottla.cluster.services import MetadataChange
+from ottla.cluster.whole_messages import send_whole
 from ottla.v1 import cluster_pb2
-
-WRITE_ENDS_MS: Final = 500
-"""For a message that is under way when the call is to end."""
 
 if TYPE_CHECKING:
     WatchContext = grpc.aio.ServicerContext[
@@ -54,15 +52,7 @@ async def _write(
 ) -> None:
     async with aclosing(changes):
         async for change in changes:
-            # A call whose message is under way cannot be given its status: a write that has begun
-            # is waited for even when this is cancelled, unless the client has ceased to read.
-            writing = asyncio.ensure_future(context.write(convert(change)))
-            try:
-                await asyncio.shield(writing)
-            finally:
-                if not writing.done():
-                    await asyncio.wait((writing,), timeout=WRITE_ENDS_MS / 1000)
-                    writing.cancel()
+            await send_whole(context.write(convert(change)))
 
 
 async def _refuse_when_closing(gate: Gate) -> None:
