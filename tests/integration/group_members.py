@@ -98,6 +98,8 @@ class KafkaPython:
             enable_auto_commit=False,
             session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=_HEARTBEAT_MS,
+            # Its leader may assign before it has heard of the topic, and mends that when it has.
+            metadata_max_age_ms=500,
             **more,
         )
 
